@@ -1,0 +1,51 @@
+"""The voice: every resource in one line, and the application that speaks them."""
+
+from flask import Flask
+
+from library import __version__
+from library.api import auth, books, branches, copies, headings, house, loans, orders, users
+from library.api.plumbing import edge, errors, limits, logs, pages
+from library.api.plumbing.document import Api
+
+RESOURCES = (
+    auth.blp,
+    users.blp,
+    users.categories,
+    books.blp,
+    headings.authors,
+    headings.subjects,
+    branches.branches,
+    branches.item_types,
+    copies.blp,
+    loans.blp,
+    loans.check_ins,
+    orders.blp,
+    house.blp,
+)
+
+FIRST_STEPS = """An integrated library system: the catalogue, the desk, orders.
+
+**First steps.** Register with `POST /users/register`, log in with `POST /users/login`, and send the `access_token`
+of the answer as `Authorization: Bearer …`. A fresh account is a patron's: it reads the catalogue with `GET /books`
+and sees its own loans. Writing books, lending and taking back (`POST /loans`, `POST /check-ins`) is for librarians:
+use the log-in that the quickstart printed, or ask an admin for the role.
+
+**Habits.** Lists are arrays, paged with `page` and `page_size`; every error is `application/problem+json`;
+`PUT`, `PATCH` and `DELETE` want the ETag of what was read in `If-Match`.
+"""
+
+
+def init_app(app: Flask) -> None:
+    """Register every resource, the document and its pages."""
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    app.config.update(API_TITLE=app.config["LIBRARY_NAME"], API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
+    app.config["MAX_CONTENT_LENGTH"] = app.config["LARGEST_BODY"]
+    edge.init_app(app)
+    errors.init_app(app)
+    limits.init_app(app)
+    logs.init_app(app)
+    api = Api(app, info={"description": FIRST_STEPS, "license": {"name": "MIT", "identifier": "MIT"}}, servers=[{"url": "/"}])
+    for blp in RESOURCES:
+        api.register_blueprint(blp)
+    pages.init_app(app, api)

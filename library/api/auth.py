@@ -1,0 +1,156 @@
+"""Registration, log-in, log-out: the calls of those who are not signed in yet, or not any more."""
+
+from typing import Any
+
+import marshmallow as ma
+from flask import current_app, g
+from flask.views import MethodView
+
+from library.api.plumbing import limits, tokens
+from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.errors import Problem
+from library.api.plumbing.fields import Email, Fault, Nested, Password, Text
+from library.api.plumbing.gate import actor
+from library.api.plumbing.schemas import RequestSchema
+from library.api.users import LONGEST_PASSWORD, USERNAME, NewPassword, UserSchema
+from library.database import transaction
+from library.extensions import db
+from library.models import User
+from library.rules import users
+from library.rules.access import ANYONE
+
+blp = Blueprint("sign-in", "session", "Register, log in, log out, change the password.", "Signing in")
+
+
+class RegistrationSchema(RequestSchema):
+    """What a person says who registers themselves."""
+
+    username = Text(100, 2, pattern=USERNAME, required=True, metadata={"example": "jdoe"})
+    email = Email(required=True, metadata={"example": "jdoe@example.com"})
+    password = NewPassword(required=True, metadata={"example": "password123"})
+    first_name = Text(100, allow_none=True)
+    last_name = Text(100, allow_none=True)
+
+
+class LogInSchema(RequestSchema):
+    """Who logs in: an e-mail address, a username or a card barcode in `email` (or `username`), and the password."""
+
+    email = Text(254, metadata={"description": "E-mail address, username or card barcode.", "example": "jdoe@example.com"})
+    username = Text(254, metadata={"description": "Another name of `email`."})
+    password = Password(LONGEST_PASSWORD, required=True, metadata={"example": "password123"})
+
+    @ma.validates_schema
+    def _one_name(self, data: dict[str, Any], **_: Any) -> None:
+        if ("email" in data) == ("username" in data):
+            raise ma.ValidationError(Fault("Name email or username, one of them.", "required"), "email")
+
+
+class RefreshSchema(RequestSchema):
+    """The refresh token of the last answer."""
+
+    refresh_token = Text(2000, required=True)
+
+
+class PasswordChangeSchema(RequestSchema):
+    """The password that holds now, and the one that shall hold."""
+
+    old_password = Password(LONGEST_PASSWORD, required=True)
+    new_password = NewPassword(required=True)
+
+
+class TokensSchema(ma.Schema):
+    """Both tokens; the access token goes into `Authorization: Bearer …`."""
+
+    access_token = Text(2000, metadata={"description": "Good for `expires_in` seconds."})
+    refresh_token = Text(2000, metadata={"description": "Good once, for a new pair."})
+    token_type = Text(20, metadata={"description": "Always `Bearer`."})
+    expires_in = ma.fields.Integer(metadata={"description": "Seconds the access token is good."})
+    user = Nested(UserSchema)
+
+
+@blp.route("/users/register")
+class Registration(MethodView):
+    @blp.allow(ANYONE, own_transaction=True)
+    @blp.operation("register")
+    @blp.obeys(users.register)
+    @blp.arguments(RegistrationSchema)
+    @blp.response(201, UserSchema, location="/users/{0.id}")
+    def post(self, values: dict[str, Any]) -> User:
+        """Register oneself."""
+        password_hash = users.hash_password(values.pop("password"))
+        is_open = current_app.config["SELF_REGISTRATION"]
+        with transaction(db.session, write=True):
+            return users.register(db.session, values, password_hash, is_open, g.now)
+
+
+@blp.route("/users/login")
+class LogIn(MethodView):
+    @blp.allow(ANYONE, own_transaction=True)
+    @blp.operation("log_in")
+    @blp.arguments(LogInSchema)
+    @blp.response(200, TokensSchema)
+    @blp.fails(401)
+    def post(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Log in with an e-mail address, a username or a card barcode."""
+        name = values.get("email") or values["username"]
+        limits.take_login_slots(name)
+        with transaction(db.session, write=False):
+            login = users.find_login(db.session, name)
+        if not users.password_fits(login, values["password"]):
+            raise tokens.unauthorized("Name or password is wrong.")
+        limits.clear_login_slots(name)
+        jti = tokens.new_jti()
+        with transaction(db.session, write=True):
+            opened = users.start_session(db.session, login.user_id, jti, g.now, tokens.refresh_lifetime())
+            return tokens.token_pair(db.session.get_one(User, login.user_id), opened.id, jti)
+
+
+@blp.route("/users/refresh")
+class Refresh(MethodView):
+    @blp.allow(ANYONE, own_transaction=True)
+    @blp.operation("refresh")
+    @blp.arguments(RefreshSchema)
+    @blp.response(200, TokensSchema)
+    @blp.fails(401)
+    def post(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Exchange a refresh token for a new pair; the old one is dead."""
+        claims, jti = tokens.read_refresh_token(values["refresh_token"]), tokens.new_jti()
+        # A stolen token ends its session even though the answer is a refusal: this commits either way.
+        with transaction(db.session, write=True):
+            rotated = users.rotate_session(db.session, claims.session_id, claims.jti, jti, g.now)
+            user = users.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
+            pair = tokens.token_pair(user, rotated.id, jti) if rotated and user else None
+        if pair is None:
+            raise tokens.dead_token()
+        return pair
+
+
+@blp.route("/users/logout")
+class LogOut(MethodView):
+    @blp.allow("sessions.own")
+    @blp.operation("log_out")
+    @blp.response(204)
+    def post(self) -> None:
+        """Log out: neither token of this session is good any more."""
+        users.end_session(db.session, g.session_id, g.now)
+
+
+@blp.route("/users/me/password")
+class OwnPassword(MethodView):
+    @blp.allow("profile.own", own_transaction=True)
+    @blp.operation("change_password")
+    @blp.arguments(PasswordChangeSchema)
+    @blp.response(204)
+    def post(self, values: dict[str, Any]) -> None:
+        """Change one's password; all other sessions end."""
+        name = actor().username
+        limits.take_login_slots(name)
+        with transaction(db.session, write=False):
+            login = users.find_login(db.session, name)
+        if not users.password_fits(login, values["old_password"]):
+            fault = Fault("This is not the password that holds now.", "wrong_password")
+            raise Problem(422, errors=[{"code": fault.code, "detail": fault, "pointer": "/old_password", "params": {}}])
+        limits.clear_login_slots(name)
+        password_hash = users.hash_password(values["new_password"])
+        with transaction(db.session, write=True):
+            users.change_password(db.session, actor().id, password_hash, g.session_id, g.now)

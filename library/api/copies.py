@@ -1,0 +1,110 @@
+"""Copies: the physical items."""
+
+from typing import Any
+
+from flask import g
+from flask.views import MethodView
+from marshmallow_sqlalchemy import auto_field
+from sqlalchemy import Select
+
+from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.fields import Cents, Choice, Id, QueryWhole, Ref, Text
+from library.api.plumbing.schemas import QuerySchema, Schema, patch_of, shown
+from library.extensions import db
+from library.models import Book, Branch, Copy, CopyCondition, CopyPlace, ItemType
+from library.rules import holdings
+
+blp = Blueprint("copies", "copy", "The physical items, each with its barcode.", "Holdings")
+
+
+class CopySchema(Schema):
+    """One physical item; its place and condition change at the desk."""
+
+    class Meta(Schema.Meta):
+        model = Copy
+
+    id = shown()
+    barcode = auto_field()
+    book_id = Id(dump_only=True)
+    home_branch_id = Ref(Branch)
+    current_branch_id = Id(dump_only=True)
+    transit_to_branch_id = Id(dump_only=True, allow_none=True)
+    item_type_id = Ref(ItemType, allow_none=True)
+    place = shown()
+    condition = shown()
+    shelf_mark = auto_field()
+    price_cents = auto_field(field_class=Cents)
+    not_for_loan = auto_field()
+    check_note = auto_field()
+    last_seen_at = shown()
+    last_seen_branch_id = Id(dump_only=True, allow_none=True)
+    created_at = shown()
+
+
+class CopyPatchSchema(patch_of(CopySchema)):  # type: ignore[misc]
+    """What the office changes of a copy."""
+
+
+class CopyInputSchema(CopyPatchSchema):
+    """A new copy: the book and its home branch; a barcode is made where none is named."""
+
+    book_id = Ref(Book, required=True)
+    home_branch_id = Ref(Branch, required=True)
+
+
+class CopyQuerySchema(QuerySchema):
+    """How copies are looked for."""
+
+    barcode = Text(50)
+    book_id = QueryWhole(1)
+    place = Choice(CopyPlace)
+    condition = Choice(CopyCondition)
+    branch_id = QueryWhole(1, metadata={"description": "The branch where the copy is now."})
+    home_branch_id = QueryWhole(1)
+
+
+@blp.route("/copies")
+class Copies(MethodView):
+    @blp.allow("catalogue.read")
+    @blp.arguments(CopyQuerySchema, location="query")
+    @blp.lists(CopySchema, holdings.COPY_SORTS)
+    def get(self, filters: dict[str, Any]) -> Select[tuple[Copy]]:
+        """List copies."""
+        return holdings.find_copies(**filters)
+
+    @blp.allow("copies.write")
+    @blp.obeys(holdings.create_copy)
+    @blp.arguments(CopyInputSchema)
+    @blp.response(201, CopySchema)
+    def post(self, values: dict[str, Any]) -> Copy:
+        """Create a copy of a book."""
+        return holdings.create_copy(db.session, values, g.now)
+
+
+@blp.route("/copies/<id:copy_id>")
+class CopyById(MethodView):
+    @blp.allow("catalogue.read")
+    @blp.finds(Copy)
+    @blp.response(200, CopySchema)
+    def get(self, copy: Copy) -> Copy:
+        """Read a copy."""
+        return copy
+
+    @blp.allow("copies.write")
+    @blp.finds(Copy)
+    @blp.obeys(holdings.change_copy)
+    @blp.arguments(CopyPatchSchema)
+    @blp.response(200, CopySchema)
+    def patch(self, copy: Copy, values: dict[str, Any]) -> Copy:
+        """Change a copy."""
+        return holdings.change_copy(db.session, copy, values)
+
+    @blp.allow("copies.write")
+    @blp.finds(Copy)
+    @blp.obeys(holdings.delete_copy)
+    @blp.response(204)
+    def delete(self, copy: Copy) -> None:
+        """Delete a copy that was never lent."""
+        holdings.delete_copy(db.session, copy)
+
+

@@ -1,0 +1,132 @@
+"""Orders: drafts of what to buy."""
+
+from typing import Any
+
+import marshmallow as ma
+from flask import g
+from flask.views import MethodView
+from marshmallow_sqlalchemy import auto_field
+from sqlalchemy import Select
+
+from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.fields import Choice, Id, Lines, ListOf, Nested, QueryFlag, QueryRef, Ref, Whole
+from library.api.plumbing.gate import actor
+from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
+from library.extensions import db
+from library.models import Book, Order, OrderLine, OrderStatus, User
+from library.rules import changes, orders
+
+blp = Blueprint("orders", "order", "What the library means to buy.", "Acquisitions")
+MOST_COPIES = 10_000
+
+
+class OrderLineSchema(Schema):
+    """So many copies of one book."""
+
+    class Meta(Schema.Meta):
+        model = OrderLine
+
+    id = shown()
+    book_id = Id()
+    quantity = auto_field()
+
+
+class OrderSchema(Schema):
+    """A draft of wanted books."""
+
+    class Meta(Schema.Meta):
+        model = Order
+
+    id = shown()
+    user_id = Id(metadata={"description": "Who wrote the order."})
+    status = auto_field()
+    note = auto_field()
+    lines = ListOf(Nested(OrderLineSchema))
+    created_at = shown()
+    updated_at = shown()
+
+
+class OrderLineInputSchema(RequestSchema):
+    """A wanted book and how many copies of it."""
+
+    book_id = Ref(Book, required=True)
+    quantity = Whole(1, MOST_COPIES, required=True)
+
+    @ma.post_load
+    def _pair(self, data: dict[str, Any], **_: Any) -> tuple[Book, int]:
+        return data["book"], data["quantity"]
+
+
+class OrderPatchSchema(RequestSchema):
+    """What changes of a draft; lines that are named replace all."""
+
+    note = Lines(2000, allow_none=True)
+    lines = ListOf(Nested(OrderLineInputSchema))
+
+
+class OrderInputSchema(OrderPatchSchema):
+    """A draft; lines may come with it."""
+
+
+class OrderQuerySchema(QuerySchema):
+    """How orders are narrowed; a patron sees their own only."""
+
+    mine = QueryFlag(metadata={"description": "Only the actor's own."})
+    user_id = QueryRef(User)
+    status = Choice(OrderStatus)
+
+
+@blp.route("/orders")
+class Orders(MethodView):
+    @blp.allow("orders.read")
+    @blp.arguments(OrderQuerySchema, location="query")
+    @blp.lists(OrderSchema, orders.ORDER_SORTS)
+    def get(self, filters: dict[str, Any]) -> Select[tuple[Order]]:
+        """List orders."""
+        if filters.pop("mine", False):
+            return orders.find_orders(actor(), **filters).where(Order.user_id == actor().id)
+        return orders.find_orders(actor(), **filters)
+
+    @blp.allow("orders.write")
+    @blp.arguments(OrderInputSchema)
+    @blp.response(201, OrderSchema)
+    def post(self, values: dict[str, Any]) -> Order:
+        """Write a draft of an order."""
+        return orders.save_order(db.session, Order(user_id=actor().id), {"lines": []} | values, g.now)
+
+
+@blp.route("/users/<id:user_id>/orders")
+class OrdersOfUser(MethodView):
+    @blp.allow("orders.read")
+    @blp.operation("list_orders_of_user")
+    @blp.finds(User)
+    @blp.lists(OrderSchema, orders.ORDER_SORTS)
+    def get(self, user: User) -> Select[tuple[Order]]:
+        """List the orders of one user."""
+        return orders.find_orders(actor(), user_id=user.id)
+
+
+@blp.route("/orders/<id:order_id>")
+class OrderById(MethodView):
+    @blp.allow("orders.read")
+    @blp.finds(Order)
+    @blp.response(200, OrderSchema)
+    def get(self, order: Order) -> Order:
+        """Read an order."""
+        return order
+
+    @blp.allow("orders.write")
+    @blp.finds(Order)
+    @blp.arguments(OrderPatchSchema)
+    @blp.response(200, OrderSchema)
+    def patch(self, order: Order, values: dict[str, Any]) -> Order:
+        """Change a draft."""
+        return orders.save_order(db.session, order, values, g.now)
+
+    @blp.allow("orders.write")
+    @blp.finds(Order)
+    @blp.obeys(changes.delete)
+    @blp.response(204)
+    def delete(self, order: Order) -> None:
+        """Delete a draft."""
+        changes.delete(db.session, order)

@@ -1,0 +1,159 @@
+"""The OpenAPI document: what flask-smorest derives, completed from the marks of the views."""
+
+from typing import Any
+
+from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from flask import Flask
+from flask_smorest import Api as SmorestApi
+from werkzeug.routing import IntegerConverter
+
+from library.api.plumbing.errors import title
+from library.api.plumbing.fields import Choice, Coded
+from library.api.plumbing.problem import ProblemSchema
+from library.api.plumbing.schemas import QuerySchema, RequestSchema
+from library.models import HIGHEST_ID
+from library.rules import access
+
+PROBLEM = "application/problem+json"
+_VERBS = {"POST": "create", "PUT": "replace", "PATCH": "patch", "DELETE": "delete", "GET": "get"}
+_BEARER = [{"bearer": []}]
+
+
+class Converter(OpenAPIConverter):
+    """apispec's converter: an answer always has all its members, a field of ours describes itself."""
+
+    def fields2jsonschema(self, fields: Any, *, partial: Any = None) -> dict[str, Any]:
+        described = super().fields2jsonschema(fields, partial=partial)
+        schema = next((type(field.parent) for field in fields.values()), None)
+        if schema is not None and issubclass(schema, RequestSchema | QuerySchema):
+            described["additionalProperties"] = False
+        else:
+            described["required"] = list(getattr(schema, "always", described["properties"]))
+        return described
+
+
+def _describe(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
+    return field.document() if isinstance(field, Coded) else {}
+
+
+class Plugin(MarshmallowPlugin):
+    """apispec's plugin with our converter."""
+
+    Converter = Converter
+
+
+class LargestId(IntegerConverter):
+    """A key in a path: digits, at most the largest the database can hold; anything else is 404."""
+
+    def __init__(self, url_map: Any) -> None:
+        super().__init__(url_map, min=1, max=HIGHEST_ID)
+
+
+class Api(SmorestApi):
+    """flask-smorest's API: our one error schema, our pages, no error handler but ours."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def __init__(self, app: Flask, **kwargs: Any) -> None:
+        app.url_map.converters["id"] = LargestId
+        super().__init__(app, spec_kwargs={"marshmallow_plugin": Plugin(), **kwargs})
+        self.ma_plugin.converter.add_attribute_function(_describe)
+        self.ma_plugin.map_to_openapi_type(Choice, "string", None)
+        self.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+
+    def _register_error_handlers(self) -> None:
+        """Errors are answered by library/api/plumbing/errors.py alone."""
+
+    def _register_responses(self) -> None:
+        for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 500, 503):
+            answer = {"description": title(status), "content": {PROBLEM: {"schema": ProblemSchema}}}
+            self.spec.components.response(f"Problem{status}", answer, lazy=True)
+        answer = {"description": "Any other error", "content": {PROBLEM: {"schema": ProblemSchema}}}
+        self.spec.components.response("DEFAULT_ERROR", answer, lazy=True)
+
+
+def operation_id(plural: str, singular: str, rule: str, method: str) -> str:
+    """The name of an operation of a plain collection: list_books, create_book, get_book …"""
+    of_one = rule.endswith(">")
+    if method == "GET" and not of_one:
+        return f"list_{plural.replace('-', '_')}"
+    return f"{_VERBS[method]}_{singular}"
+
+
+def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any) -> dict[str, Any]:
+    """Add to an operation what the marks say: its name, who may call it, how it may fail, its conditions."""
+    marks = info.get("library", {})
+    doc["operationId"] = marks["operation"]
+    responses = doc.setdefault("responses", {})
+    for status in [code for code, answer in responses.items() if isinstance(answer, str) and code != "default"]:
+        del responses[status]
+    failures = {429, 503, *marks.get("failures", ())}
+    parameters = doc.setdefault("parameters", [])
+    if marks["permission"] != access.ANYONE:
+        failures |= {401, 403}
+        open_too = [{}] if marks["permission"] in access.OPEN_CATALOGUE else []
+        doc["security"] = [*_BEARER, *open_too]
+    else:
+        doc["security"] = []
+    if marks.get("finds") is not None:
+        failures.add(404)
+    if "requestBody" in doc:
+        failures |= {400, 413, 415, 422}
+        if method == "patch":
+            content = doc["requestBody"]["content"]
+            content["application/merge-patch+json"] = content["application/json"]
+    if marks.get("query"):
+        failures.add(422)
+    if marks.get("versioned") and method in ("put", "patch", "delete"):
+        failures |= {412, 428}
+        parameters.append(_IF_MATCH)
+    if method == "get":
+        parameters.append(_IF_NONE_MATCH)
+        responses["304"] = {"description": "Not modified"}
+    for status in sorted(failures):
+        responses[str(status)] = f"Problem{status}"
+    if marks.get("refusals"):
+        responses["409"] = _refused(marks["refusals"])
+    _describe_answers(responses, method)
+    if not parameters:
+        del doc["parameters"]
+    return doc
+
+
+_IF_MATCH = {
+    "in": "header",
+    "name": "If-Match",
+    "required": False,
+    "description": "The ETag of the version that was read, or *. Without it the answer is 428.",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "An ETag: the answer is 304 where it still fits.",
+    "schema": {"type": "string"},
+}
+_ETAG = {"description": "Version and hash of the answer.", "schema": {"type": "string"}}
+_LOCATION = {"description": "Where the new thing stands.", "schema": {"type": "string"}}
+
+
+def _describe_answers(responses: dict[Any, Any], method: str) -> None:
+    for status, answer in responses.items():
+        if not isinstance(answer, dict) or not str(status).startswith("2"):
+            continue
+        if answer.get("content"):
+            answer.setdefault("headers", {})["ETag"] = _ETAG
+        if str(status) == "201":
+            answer.setdefault("headers", {})["Location"] = _LOCATION
+
+
+def _refused(refusals: Any) -> dict[str, Any]:
+    """A 409 that names the codes this operation may be refused with."""
+    codes = {"type": "string", "enum": [refusal.code for refusal in refusals]}
+    narrowed = {"type": "object", "properties": {"errors": {"items": {"properties": {"code": codes}}}}}
+    sentences = "\n".join(f"* `{refusal.code}`: {refusal.sentence()}" for refusal in refusals)
+    return {
+        "description": f"Refused, and nothing changed:\n{sentences}",
+        "content": {PROBLEM: {"schema": {"allOf": [ProblemSchema, narrowed]}}},
+    }
+

@@ -1,0 +1,121 @@
+"""The edge: what is settled about a request before anybody looks at what it wants."""
+
+import codecs
+import json
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from flask import Flask, Response, g, request
+
+from library.api.plumbing.errors import Problem
+
+DEEPEST = 32
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+_JSON_TYPES = ("application/json", "application/merge-patch+json")
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class _DuplicateKey(ValueError):
+    pass
+
+
+@dataclass(frozen=True)
+class Body:
+    """The parsed JSON body, or the problem that stands in its way: told only to those who may ask at all."""
+
+    value: Any = None
+    problem: Problem | None = None
+
+    def get(self) -> Any:
+        """The value; raises the problem."""
+        if self.problem is not None:
+            raise self.problem
+        return self.value
+
+
+def init_app(app: Flask) -> None:
+    """Look at every request as it comes in, and put the common headers on every answer."""
+    app.before_request(_arrive)
+    app.after_request(_leave)
+
+
+def _arrive() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    g.started = time.perf_counter()
+    g.now = datetime.now(UTC)
+    g.actor = None
+    # The server has decoded the path already, with replacements; the raw bytes tell whether it was UTF-8.
+    raw_path = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.path
+    for part in (raw_path.partition("?")[0], request.query_string.decode("latin-1")):
+        _refuse_bad_encoding(part)
+    if "�" in request.path or "\0" in request.path:
+        raise Problem(400, "The address is not valid UTF-8.")
+    g.body = _read_body() if request.method in ("POST", "PUT", "PATCH", "DELETE") else Body()
+
+
+def _refuse_bad_encoding(part: str) -> None:
+    try:
+        codecs.decode(unquote_to_bytes(part.replace("+", " ")), "utf-8")
+    except UnicodeDecodeError:
+        raise Problem(400, "The address is not valid UTF-8.") from None
+
+
+def _read_body() -> Body:
+    raw = request.get_data(cache=True)
+    if not raw:
+        return Body(problem=Problem(400, "This call needs a JSON body."))
+    if request.mimetype not in _JSON_TYPES:
+        return Body(problem=Problem(415, "The body must be sent as application/json."))
+    try:
+        text = raw.decode("utf-8")
+        _refuse_depth(text)
+        return Body(json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant))
+    except _DuplicateKey as error:
+        return Body(problem=Problem(400, f"The body names a member twice: {str(error)[:100]!r}."))
+    except (ValueError, RecursionError):
+        return Body(problem=Problem(400, "The body is not valid JSON in UTF-8."))
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise ValueError for a body nested deeper than 32; brackets inside strings do not count."""
+    depth = 0
+    for sign in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
+        if sign in "[{":
+            depth += 1
+            if depth > DEEPEST:
+                raise ValueError("too deep")
+        elif sign in "]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _DuplicateKey(key)
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _leave(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.get("request_id", "")
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,168 @@
+"""Every answer that is not 2xx or 3xx, in one form: RFC 9457 problem details."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, current_app, g, json
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+
+from library.rules.errors import Forbidden, Refused
+
+log = logging.getLogger("library")
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    409: "conflict",
+    410: "gone",
+    412: "precondition_failed",
+    413: "content_too_large",
+    415: "unsupported_media_type",
+    422: "validation_failed",
+    428: "precondition_required",
+    429: "too_many_requests",
+    500: "internal_error",
+    503: "unavailable",
+}
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+SENTENCES = {
+    400: "The request cannot be read.",
+    404: "There is nothing here under this address.",
+    405: "This address does not take this method.",
+    409: "The change clashes with what is stored.",
+    412: "The record has changed since it was read.",
+    500: "Something went wrong on our side; the request changed nothing.",
+    503: "The service is busy or its database cannot be reached; try again.",
+}
+
+
+class Problem(Exception):
+    """An answer that is an error; `errors` are its single reasons, each with code, detail and place."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str | None = None,
+        code: str | None = None,
+        errors: list[dict[str, Any]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail or SENTENCES.get(status) or title(status)
+        self.code = code or CODES.get(status, "error")
+        self.errors = errors or []
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """The answer on the wire."""
+        body = {
+            "type": "about:blank",
+            "title": title(self.status),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "request_id": g.get("request_id", ""),
+            "errors": self.errors,
+        }
+        response = Response(json.dumps(body), self.status, content_type="application/problem+json")
+        response.headers.update(self.headers)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def title(status: int) -> str:
+    """The phrase of a status, the same under every Python (3.13 renamed two)."""
+    return TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def refusal_errors(refused: Refused) -> list[dict[str, Any]]:
+    """The reasons of a refusal as members of `errors`."""
+    return [
+        {
+            "code": reason.code,
+            "detail": reason.sentence(),
+            **({"pointer": reason.pointer} if reason.pointer else {}),
+            "params": reason.params,
+            "severity": reason.severity.value,
+            "overridable": reason.severity.value != "block",
+        }
+        for reason in refused.reasons
+    ]
+
+
+def validation_errors(messages: Any, location: str, path: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """marshmallow's nested messages as flat errors, each with a JSON pointer or the name of its parameter."""
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            yield from validation_errors(inner, location, path if key == "_schema" else (*path, str(key)))
+        return
+    for message in messages if isinstance(messages, list) else [messages]:
+        if location == "query":
+            place = {"parameter": path[0] if path else ""}
+        else:
+            place = {"pointer": "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)}
+        yield {"code": getattr(message, "code", "invalid"), "detail": str(message), **place, "params": {}}
+
+
+def invalid(messages: Any, location: str) -> Problem:
+    """422 for what a schema found wrong in the body or the query."""
+    detail = "The body does not fit." if location == "json" else "A parameter does not fit."
+    return Problem(422, detail, errors=list(validation_errors(messages, location)))
+
+
+def _from_http(error: HTTPException) -> Any:
+    if error.code is None or error.code < 400:
+        return error.get_response()
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    sentence = None if error.code in SENTENCES else error.description
+    return Problem(error.code, sentence, headers=headers).response()
+
+
+def _from_database(error: Exception) -> Response:
+    """A database that is away, busy or waited for too long: nothing was changed, the client may try again."""
+    log.warning("database: %s", type(error).__name__, extra={"request_id": g.get("request_id")})
+    return Problem(503, headers={"Retry-After": "1"}).response()
+
+
+def _from_refusal(error: Refused) -> Response:
+    return Problem(409, "The action is refused and changed nothing.", "refused", refusal_errors(error)).response()
+
+
+def _from_anything(error: Exception) -> Response:
+    if current_app.testing:
+        raise error
+    log.exception("unhandled", extra={"request_id": g.get("request_id")})
+    return Problem(500).response()
+
+
+def init_app(app: Flask) -> None:
+    """Catch what any part of a request may raise."""
+    app.register_error_handler(Problem, lambda error: error.response())
+    app.register_error_handler(Refused, _from_refusal)
+    app.register_error_handler(Forbidden, lambda _: Problem(403, "Your role may not do this.").response())
+    app.register_error_handler(StaleDataError, lambda _: Problem(412).response())
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(OperationalError, _from_database)
+    app.register_error_handler(PoolTimeout, _from_database)
+    app.register_error_handler(DBAPIError, lambda error: _from_dbapi(error))
+    app.register_error_handler(Exception, _from_anything)
+
+
+def _from_dbapi(error: DBAPIError) -> Response:
+    # The connection died under the statement: PostgreSQL was restarted or ended it.
+    if error.connection_invalidated:
+        return _from_database(error)
+    if type(error).__name__ == "IntegrityError":
+        log.warning("constraint: %s", type(error.orig).__name__, extra={"request_id": g.get("request_id")})
+        return Problem(409).response()
+    return _from_anything(error)

@@ -1,0 +1,342 @@
+"""The field classes of every schema: strict about types, lengths and ranges, and documented as strictly."""
+
+import re
+import unicodedata
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from zoneinfo import available_timezones
+
+import marshmallow as ma
+from flask import g
+from sqlalchemy import select
+from webargs.fields import DelimitedList
+
+from library.extensions import db
+from library.models import HIGHEST_ID, Base
+from library.rules import access
+
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_OF_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
+_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(\.[^@\s\"(),:;<>\[\]\\.]+)*\Z")
+
+
+class Fault(str):
+    """A message that knows its stable code."""
+
+    code: str
+
+    def __new__(cls, text: str, code: str) -> "Fault":
+        fault = super().__new__(cls, text)
+        fault.code = code
+        return fault
+
+
+class Coded:
+    """A field whose errors carry codes, and which describes itself to the document."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {
+        "required": "This member is required.",
+        "null": "This member may not be null.",
+        "type": "This must be {expected}.",
+        "out_of_range": "This must lie between {low} and {high}.",
+    }
+
+    def make_error(self, key: str, **kwargs: Any) -> ma.ValidationError:
+        text = self.error_messages[key].format(**kwargs)  # type: ignore[attr-defined]
+        return ma.ValidationError(Fault(text, {"null": "null_not_allowed", "type": "invalid_type"}.get(key, key)))
+
+    def document(self) -> dict[str, Any]:
+        """What the document says of the value beyond its type."""
+        return {}
+
+
+class Text(Coded, ma.fields.String):
+    """Text in NFC without control characters, blanks around it taken off; lengths count characters."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {
+        "too_short": "This must have at least {low} characters.",
+        "too_long": "This must have at most {high} characters.",
+        "bad_characters": "This holds characters that text cannot have.",
+        "bad_form": "This is not {expected}.",
+    }
+    lines = False
+
+    def __init__(self, max_length: int = 200, min_length: int = 1, pattern: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_length, self.min_length, self.pattern = max_length, min_length, pattern
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("type", expected="text")
+        if (_CONTROL if self.lines else _CONTROL_OF_LINE).search(value) or _SURROGATE.search(value):
+            raise self.make_error("bad_characters")
+        value = unicodedata.normalize("NFC", value).strip()
+        if len(value) < self.min_length:
+            raise self.make_error("too_short", low=self.min_length)
+        if len(value) > self.max_length:
+            raise self.make_error("too_long", high=self.max_length)
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            raise self.make_error("bad_form", expected=f"of the form {self.pattern}")
+        return value
+
+    def document(self) -> dict[str, Any]:
+        pattern = {"pattern": f"^{self.pattern}$"} if self.pattern else {}
+        return {"minLength": self.min_length, "maxLength": self.max_length, **pattern}
+
+
+class Lines(Text):
+    """Text that may have several lines."""
+
+    lines = True
+
+
+class Password(Text):
+    """A password, taken as it was typed."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("type", expected="text")
+        if _SURROGATE.search(value) or "\0" in value:
+            raise self.make_error("bad_characters")
+        if not self.min_length <= len(value) <= self.max_length:
+            raise self.make_error("too_short" if len(value) < self.min_length else "too_long",
+                                  low=self.min_length, high=self.max_length)
+        return value
+
+    def document(self) -> dict[str, Any]:
+        return super().document() | {"format": "password", "writeOnly": True}
+
+
+class Email(Text):
+    """An e-mail address; whether somebody reads it only a mail can tell."""
+
+    def __init__(self, max_length: int = 254, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, min_length=3, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        value = super()._deserialize(value, attr, data, **kwargs)
+        if not _EMAIL.match(value):
+            raise self.make_error("bad_form", expected="an e-mail address")
+        return value
+
+    def document(self) -> dict[str, Any]:
+        return super().document() | {"format": "email"}
+
+
+class TimeZone(Text):
+    """A time zone of the IANA database: `Europe/Berlin`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 64)
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        value = super()._deserialize(value, attr, data, **kwargs)
+        if value not in available_timezones():
+            raise self.make_error("bad_form", expected="a time zone such as Europe/Berlin")
+        return value
+
+
+class Whole(Coded, ma.fields.Integer):
+    """A whole number in the column's range; 1.9 is not 1, and true is not 1 either."""
+
+    def __init__(self, low: int = -(2**31), high: int = HIGHEST_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.make_error("type", expected="a whole number")
+        if not self.low <= value <= self.high:
+            raise self.make_error("out_of_range", low=self.low, high=self.high)
+        return value
+
+    def document(self) -> dict[str, Any]:
+        return {"minimum": self.low, "maximum": self.high}
+
+
+class QueryWhole(Whole):
+    """A whole number as a query string writes it: digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not _WHOLE.match(value):
+            raise self.make_error("type", expected="a whole number")
+        return super()._deserialize(int(value), attr, data, **kwargs)
+
+
+class Cents(Whole):
+    """An amount of money in cents of the library's currency."""
+
+    def __init__(self, low: int = 0, **kwargs: Any) -> None:
+        super().__init__(low=low, **kwargs)
+
+
+class Id(Whole):
+    """A record's number."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(low=1, **kwargs)
+
+
+class Ref(Id):
+    """The number of another record; what the view gets is the record itself, under the name without `_id`."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"not_found": "There is no such {noun}."}
+
+    def __init__(self, table: type[Base], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table = table
+
+    def _bind_to_schema(self, field_name: str, parent: Any) -> None:
+        super()._bind_to_schema(field_name, parent)
+        self.attribute = field_name.removesuffix("_id")
+
+    def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = None) -> Any:
+        return getattr(obj, attr)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        key = super()._deserialize(value, attr, data, **kwargs)
+        statement = access.visible(select(self.table).where(self.table.id == key), self.table, g.actor)
+        row = db.session.scalars(statement).one_or_none()
+        if row is None:
+            noun = re.sub(r"(?<!^)(?=[A-Z])", " ", self.table.__name__).lower()
+            code = f"{noun.replace(' ', '_')}_not_found"
+            raise ma.ValidationError(Fault(self.error_messages["not_found"].format(noun=noun), code))
+        return row
+
+
+class QueryRef(Ref):
+    """A record's number in a query string; the view gets the number, under the same name."""
+
+    def _bind_to_schema(self, field_name: str, parent: Any) -> None:
+        super()._bind_to_schema(field_name, parent)
+        self.attribute = field_name
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str) or not _WHOLE.match(value):
+            raise self.make_error("type", expected="a whole number")
+        return super()._deserialize(int(value), attr, data, **kwargs).id
+
+
+class Flag(Coded, ma.fields.Boolean):
+    """true or false, nothing else."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("type", expected="true or false")
+        return value
+
+
+class QueryFlag(Flag):
+    """`true` or `false` in a query string."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("type", expected="true or false")
+        return value == "true"
+
+
+class MomentField(Coded, ma.fields.DateTime):
+    """An aware moment, ISO 8601; written in UTC with six fractional digits and `Z`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        if not isinstance(value, str) or not _MOMENT.match(value):
+            raise self.make_error("type", expected="a moment with its offset, such as 2026-05-01T09:30:00Z")
+        try:
+            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise self.make_error("type", expected="a moment of the calendar") from None
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise self.make_error("out_of_range", low=FIRST_YEAR, high=LAST_YEAR)
+        return moment
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Day(Coded, ma.fields.Date):
+    """A local day, `2026-05-01`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
+        if not isinstance(value, str) or not _DAY.match(value):
+            raise self.make_error("type", expected="a day such as 2026-05-01")
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            raise self.make_error("type", expected="a day of the calendar") from None
+        if not FIRST_YEAR <= day.year <= LAST_YEAR:
+            raise self.make_error("out_of_range", low=FIRST_YEAR, high=LAST_YEAR)
+        return day
+
+
+class Choice(Coded, ma.fields.String):
+    """One of the words of an enumeration."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"unknown_value": "This must be one of: {values}."}
+
+    def __init__(self, values: type[StrEnum], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.values = values
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> StrEnum:
+        if not isinstance(value, str) or value not in list(self.values):
+            raise self.make_error("unknown_value", values=", ".join(self.values))
+        return self.values(value)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else self.values(value).value
+
+    def document(self) -> dict[str, Any]:
+        return {"enum": [*(member.value for member in self.values), *([None] if self.allow_none else [])]}
+
+
+class ListOf(Coded, ma.fields.List):
+    """A list of at most so many values."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {
+        "invalid": "This must be a list.",
+        "too_many": "This must have at most {high} values.",
+    }
+
+    def __init__(self, inner: Any, max_length: int = 200, **kwargs: Any) -> None:
+        super().__init__(inner, **kwargs)
+        self.max_length = max_length
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list) and len(value) > self.max_length:
+            raise self.make_error("too_many", high=self.max_length)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+    def document(self) -> dict[str, Any]:
+        return {"maxItems": self.max_length}
+
+
+class Nested(Coded, ma.fields.Nested):
+    """Another schema inside this one."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"type": "This must be an object."}
+
+
+class SortBy(Coded, DelimitedList):
+    """What a list is ordered by: names parted by commas, `-` before one for the other way round."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"unknown_value": "This must be some of: {values}."}
+
+    def __init__(self, keys: Any, **kwargs: Any) -> None:
+        super().__init__(ma.fields.String(), **kwargs)
+        self.keys = [sign + key for key in keys for sign in ("", "-")]
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[tuple[str, bool]]:
+        names = super()._deserialize(value, attr, data, **kwargs)
+        if any(name not in self.keys for name in names) or len({name.lstrip("-") for name in names}) != len(names):
+            raise self.make_error("unknown_value", values=", ".join(self.keys))
+        return [(name.lstrip("-"), name.startswith("-")) for name in names]
+
+    def document(self) -> dict[str, Any]:
+        return {"items": {"type": "string", "enum": self.keys}, "minItems": 1}

@@ -1,0 +1,113 @@
+"""The gate: token, limit, permission, one transaction; no view is reached but through it."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from flask import current_app, g, request
+from sqlalchemy.exc import DBAPIError
+
+from library.api.plumbing import limits, tokens
+from library.api.plumbing.errors import invalid
+from library.api.plumbing.fields import Fault
+from library.database import transaction
+from library.extensions import db
+from library.models import User
+from library.rules import access, users
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+TRIES = 4
+# PostgreSQL's serialization failure and deadlock: the transaction was undone and may run again.
+_RETRY_STATES = ("40001", "40P01")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """How a view is reached.
+
+    A view with `own_transaction` begins by itself, because it does slow work (hashing) outside; `prepare` is such
+    work done before the gate begins. A call that is not `limited` does not count against the rate limit.
+    """
+
+    permission: str
+    own_transaction: bool = False
+    limited: bool = True
+    prepare: Callable[[], None] | None = None
+
+
+def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool]) -> Any:
+    """A view behind the gate; `query` names the parameters it knows, and whether each may be repeated."""
+    permission = passage.permission
+
+    def admitted(claims: tokens.Claims | None, *args: Any, **kwargs: Any) -> Any:
+        if claims is not None:
+            _admit(claims, permission)
+        _check_query(query)
+        return view(*args, **kwargs)
+
+    @wraps(view)
+    def enter(*args: Any, **kwargs: Any) -> Any:
+        claims = tokens.presented() if permission != access.ANYONE else None
+        if passage.limited:
+            limits.check(claims)
+        if claims is None and not _open_to_strangers(permission):
+            raise tokens.unauthorized()
+        if passage.prepare and claims and permission in access.PERMISSIONS[claims.role]:
+            passage.prepare()
+        if not passage.own_transaction:
+            return _in_transaction(lambda: admitted(claims, *args, **kwargs))
+        if claims is not None:
+            with transaction(db.session, write=False):
+                _admit(claims, permission)
+                # The view outlives this transaction: its actor must not be read anew behind its back.
+                db.session.expunge(g.actor)
+        return admitted(None, *args, **kwargs)
+
+    return enter
+
+
+def _open_to_strangers(permission: str) -> bool:
+    return permission == access.ANYONE or (
+        permission in access.OPEN_CATALOGUE and current_app.config["PUBLIC_CATALOGUE"]
+    )
+
+
+def _admit(claims: tokens.Claims, permission: str) -> None:
+    g.actor = users.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
+    if g.actor is None:
+        raise tokens.dead_token()
+    g.session_id = claims.session_id
+    access.require(g.actor, permission)
+
+
+def _in_transaction(work: Callable[[], Any]) -> Any:
+    """Run the whole request in one transaction; again from the start where PostgreSQL undid it for another's sake."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            with transaction(db.session, write=request.method not in SAFE_METHODS):
+                return work()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _RETRY_STATES or attempt == TRIES:
+                raise
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
+def _check_query(known: Mapping[str, bool]) -> None:
+    """Refuse unknown parameters, and single ones given twice."""
+    faults = {}
+    for name, values in request.args.lists():
+        if name not in known:
+            faults[name] = [Fault("This parameter is not known.", "unknown_parameter")]
+        elif len(values) > 1 and not known[name]:
+            faults[name] = [Fault("This parameter is given twice.", "duplicate_parameter")]
+    if faults:
+        raise invalid(faults, "query")
+
+
+def actor() -> User:
+    """Who asks; for views that only those signed in reach."""
+    return g.actor

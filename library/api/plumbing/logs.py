@@ -1,0 +1,35 @@
+"""One JSON line a request: what was asked, what was answered, how long it took; nothing about persons."""
+
+import json
+import logging
+import sys
+import time
+
+from flask import Flask, Response, g, request
+
+log = logging.getLogger("library.requests")
+
+
+def init_app(app: Flask) -> None:
+    """Write a line for every answer, where the setting says so."""
+    if not app.config["LOG_REQUESTS"]:
+        return
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    app.after_request(_write)
+
+
+def _write(response: Response) -> Response:
+    line = {
+        "id": g.get("request_id", ""),
+        "method": request.method,
+        "route": request.url_rule.rule if request.url_rule else None,
+        "status": response.status_code,
+        "ms": round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1),
+    }
+    log.info(json.dumps(line))
+    return response

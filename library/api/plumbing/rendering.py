@@ -1,0 +1,80 @@
+"""From what a view returns to bytes: one rendering for POST, GET and lists, hence one tag."""
+
+import hashlib
+import json
+from typing import Any
+
+import marshmallow as ma
+from flask import Response, g, request
+from werkzeug.http import parse_etags
+
+from library.api.plumbing.errors import Problem
+
+
+def dump_json(value: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def tag_of(body: bytes, version: int = 0) -> str:
+    """`<version>-<hash of the body>`, without the quotes."""
+    return f"{version}-{hashlib.blake2b(body, digest_size=10).hexdigest()}"
+
+
+def respond(result: Any, status: int, schema: ma.Schema | None, location: str | None = None) -> Response:
+    """Render what a view returned under its schema; a 201 says where the new thing stands.
+
+    `location` is a path with members of the result in braces; without one the thing stands below its collection.
+    """
+    if isinstance(result, Response):
+        return result
+    if schema is None or result is None:
+        return Response(status=status)
+    body = dump_json(schema.dump(result))
+    response = Response(body, status, content_type="application/json")
+    private(response)
+    if status == 201:
+        template = location or f"{request.path}/{{0.id}}"
+        response.headers["Location"] = template.format(result)
+    if request.method in ("GET", "POST", "PUT", "PATCH"):
+        version = getattr(result, "version", 0)
+        response.headers["ETag"] = f'"{tag_of(body, version)}"'
+    return conditional(response)
+
+
+def private(response: Response) -> None:
+    """What an answer that depends on its reader says to caches on the way."""
+    response.headers["Cache-Control"] = "private, no-store"
+    response.headers["Vary"] = "Authorization"
+
+
+def conditional(response: Response) -> Response:
+    """304 where a GET names the tag that the answer has (compared weakly, RFC 9110, 13.1.2)."""
+    if request.method != "GET" or response.status_code != 200:
+        return response
+    tag = response.headers.get("ETag", "").strip('"')
+    wanted = request.headers.get("If-None-Match")
+    if not wanted or not tag or not parse_etags(wanted).contains_weak(tag):
+        return response
+    bare = Response(status=304)
+    for name in ("ETag", "Cache-Control", "Vary", "Link", "X-Pagination", "X-Total-Count"):
+        if name in response.headers:
+            bare.headers[name] = response.headers[name]
+    return bare
+
+
+def require_match(version: int) -> None:
+    """Hold a change to the version its client has read: 428 without `If-Match`, 412 where it no longer fits.
+
+    Only the version part of a tag is compared, so that a tag of any representation serves.
+    """
+    given = request.headers.get("If-Match")
+    if given is None:
+        detail = "Say with If-Match which version you have read: the ETag of your last answer, or *."
+        raise Problem(428, detail)
+    if given.strip() == "*":
+        return
+    versions = {tag.rsplit("-", 1)[0] for tag in parse_etags(given).as_set()}
+    if str(version) not in versions:
+        raise Problem(412)
+    g.matched_version = version

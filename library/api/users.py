@@ -1,0 +1,212 @@
+"""People: oneself, and the accounts the desk keeps."""
+
+from typing import Any
+
+from flask import current_app, g
+from flask.views import MethodView
+from marshmallow_sqlalchemy import auto_field
+from sqlalchemy import Select
+
+from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.fields import Choice, Day, Email, Flag, Lines, Password, QueryFlag, QueryRef, Ref, Text
+from library.api.plumbing.gate import actor
+from library.api.plumbing.nouns import plain_noun
+from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, shown
+from library.extensions import db
+from library.models import Branch, PatronCategory, Role, User
+from library.rules import users
+
+categories = Blueprint("patron-categories", "patron_category", "Groups of patrons with common policies.", "People")
+blp = Blueprint("users", "user", "Accounts and patrons.", "People")
+LONGEST_PASSWORD = 128
+USERNAME = r"[^\s@]+"
+LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
+
+
+class PatronCategorySchema(Schema):
+    """A group of patrons for whom the same policies hold."""
+
+    class Meta(Schema.Meta):
+        model = PatronCategory
+
+    id = shown()
+    name = auto_field()
+    self_registration = auto_field()
+
+
+plain_noun(
+    categories,
+    PatronCategory,
+    PatronCategorySchema,
+    read="categories.read",
+    write="categories.write",
+    sorts={"name": PatronCategory.name},
+)
+
+
+class UserSchema(Schema):
+    """An account, as its owner and staff see it."""
+
+    class Meta(Schema.Meta):
+        model = User
+
+    id = shown()
+    username = auto_field()
+    email = auto_field()
+    first_name = auto_field()
+    last_name = auto_field()
+    phone = auto_field()
+    address = auto_field()
+    birth_date = auto_field()
+    language = auto_field()
+    role = auto_field()
+    active = auto_field()
+    confirmed = auto_field()
+    card_barcode = auto_field()
+    expires_on = auto_field()
+    patron_category_id = Ref(PatronCategory, allow_none=True)
+    home_branch_id = Ref(Branch, allow_none=True)
+    created_at = shown()
+
+
+class NewPassword(Password):
+    """A password that somebody chooses: as long as the library asks for (`PASSWORD_MIN_LENGTH`)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=LONGEST_PASSWORD, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        value = super()._deserialize(value, attr, data, **kwargs)
+        if len(value) < current_app.config["PASSWORD_MIN_LENGTH"]:
+            raise self.make_error("too_short", low=current_app.config["PASSWORD_MIN_LENGTH"])
+        return value
+
+
+class OwnProfilePatchSchema(RequestSchema):
+    """What people may change of themselves."""
+
+    first_name = Text(100, allow_none=True)
+    last_name = Text(100, allow_none=True)
+    phone = Text(50, allow_none=True)
+    address = Lines(500, allow_none=True)
+    language = Text(35, allow_none=True, pattern=LANGUAGE_TAG, metadata={"example": "de"})
+
+
+class UserPatchSchema(OwnProfilePatchSchema):
+    """What staff may change of an account; the role is the admins' to give."""
+
+    username = Text(100, 2, pattern=USERNAME)
+    email = Email(allow_none=True)
+    password = NewPassword(allow_none=True)
+    birth_date = Day(allow_none=True)
+    role = Choice(Role)
+    active = Flag()
+    confirmed = Flag()
+    card_barcode = Text(50)
+    expires_on = Day(allow_none=True)
+    patron_category_id = Ref(PatronCategory, allow_none=True)
+    home_branch_id = Ref(Branch, allow_none=True)
+
+
+class UserInputSchema(UserPatchSchema):
+    """An account made or replaced at the desk: nothing is required, a card is made where none is named."""
+
+
+class UserQuerySchema(QuerySchema):
+    """How staff look for people."""
+
+    q = Text(200, 0, metadata={"description": "Beginnings of words of name, address, username or card."})
+    card_barcode = Text(50)
+    role = Choice(Role)
+    active = QueryFlag()
+    home_branch_id = QueryRef(Branch)
+    patron_category_id = QueryRef(PatronCategory)
+
+
+def hash_before() -> None:
+    """Hash a password that staff give somebody before the transaction begins; the schema judges it later."""
+    body = g.body.value
+    password = body.get("password") if isinstance(body, dict) else None
+    if isinstance(password, str) and len(password) <= LONGEST_PASSWORD:
+        g.password_hash = users.hash_password(password)
+
+
+def with_hash(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of an account with the hash in the place of the password; without a new one the old stays."""
+    if values.pop("password", None) is not None:
+        values["password_hash"] = g.password_hash
+    return values
+
+
+@blp.route("/users/me")
+class Me(MethodView):
+    @blp.allow("profile.own")
+    @blp.operation("get_me")
+    @blp.response(200, UserSchema)
+    def get(self) -> User:
+        """Read one's own account."""
+        return actor()
+
+    @blp.allow("profile.own")
+    @blp.operation("patch_me")
+    @blp.finds_me
+    @blp.obeys(users.change_user)
+    @blp.arguments(OwnProfilePatchSchema)
+    @blp.response(200, UserSchema)
+    def patch(self, user: User, values: dict[str, Any]) -> User:
+        """Change one's own profile."""
+        return users.change_user(db.session, actor(), user, values)
+
+
+@blp.route("/users")
+class Users(MethodView):
+    @blp.allow("users.read")
+    @blp.arguments(UserQuerySchema, location="query")
+    @blp.lists(UserSchema, users.ACCOUNT_SORTS)
+    def get(self, filters: dict[str, Any]) -> Select[tuple[User]]:
+        """List or search people."""
+        return users.find_users(actor(), **filters)
+
+    @blp.allow("users.write", prepare=hash_before)
+    @blp.obeys(users.create_user)
+    @blp.arguments(UserInputSchema)
+    @blp.response(201, UserSchema)
+    def post(self, values: dict[str, Any]) -> User:
+        """Create an account at the desk."""
+        return users.create_user(db.session, actor(), with_hash(values), g.now)
+
+
+@blp.route("/users/<id:user_id>")
+class UserById(MethodView):
+    @blp.allow("users.read")
+    @blp.finds(User)
+    @blp.response(200, UserSchema)
+    def get(self, user: User) -> User:
+        """Read an account."""
+        return user
+
+    @blp.allow("users.write", prepare=hash_before)
+    @blp.finds(User)
+    @blp.obeys(users.change_user)
+    @blp.arguments(UserInputSchema)
+    @blp.response(200, UserSchema)
+    def put(self, user: User, values: dict[str, Any]) -> User:
+        """Replace an account."""
+        return users.change_user(db.session, actor(), user, with_hash(defaults_of(UserInputSchema, User) | values))
+
+    @blp.allow("users.write", prepare=hash_before)
+    @blp.finds(User)
+    @blp.obeys(users.change_user)
+    @blp.arguments(UserPatchSchema)
+    @blp.response(200, UserSchema)
+    def patch(self, user: User, values: dict[str, Any]) -> User:
+        """Change an account."""
+        return users.change_user(db.session, actor(), user, with_hash(values))
+
+    @blp.allow("users.write")
+    @blp.finds(User)
+    @blp.obeys(users.delete_user)
+    @blp.response(204)
+    def delete(self, user: User) -> None:
+        """Delete an account that nothing needs any more."""
+        users.delete_user(db.session, actor(), user)

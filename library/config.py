@@ -1,0 +1,197 @@
+"""Every setting: its name, type and default; the README's table gives the reasons.
+
+A setting is read, the later winning, from its default here, from `settings.cfg` in the instance folder
+(Python syntax), and from the environment: `LIBRARY_<NAME>`, or a file named by `LIBRARY_<NAME>_FILE`.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+SHORTEST_SECRET = 32
+BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "REDIS_URL")
+UNSAFE_SECRETS = ("change", "secret", "default", "example", "password")
+
+
+class ConfigurationError(Exception):
+    """A setting is missing, unsafe or unreadable; the text is one line for the person who starts the server."""
+
+
+class Default:
+    """What holds in every environment unless it says otherwise."""
+
+    DATABASE_URL: str = ""
+    SECRET_KEY: str = ""
+    REDIS_URL: str = ""
+    LIBRARY_NAME: str = "Library"
+    CURRENCY: str = "EUR"
+    PUBLIC_CATALOGUE: bool = False
+    SELF_REGISTRATION: bool = True
+    SELF_REGISTERED_MAY_BORROW: bool = False
+    PASSWORD_MIN_LENGTH: int = 8
+    ACCESS_TOKEN_SECONDS: int = 3600
+    REFRESH_TOKEN_SECONDS: int = 30 * 24 * 3600
+    LIMITS_ENABLED: bool = True
+    LIMIT_ANONYMOUS: str = "200 per day"
+    LIMIT_PATRON: str = "3000 per hour"
+    LIMIT_STAFF: str = "60000 per hour"
+    LIMIT_LOGIN_PAIR: str = "5 per 10 minutes"
+    LIMIT_LOGIN_ADDRESS: str = "50 per 10 minutes"
+    TRUSTED_NETWORKS: str = ""
+    TRUSTED_PROXIES: int = 0
+    CACHE_SECONDS: int = 60
+    DEEPEST_ROW: int = 100_000
+    LARGEST_BODY: int = 256 * 1024
+    LOCK_TIMEOUT_SECONDS: int = 5
+    LOG_REQUESTS: bool = True
+    DEBUG: bool = False
+    TESTING: bool = False
+
+
+class Development(Default):
+    """One person at one machine; the key is made once and kept in the instance folder."""
+
+
+class Testing(Default):
+    """The tests: no limits unless a test asks for them, a key of their own."""
+
+    TESTING = True
+    SECRET_KEY = "only for tests: never signs anything that matters"
+    LIMITS_ENABLED = False
+    LOG_REQUESTS = False
+
+
+class Production(Default):
+    """A library's server: refuses to start unsafely."""
+
+    PASSWORD_MIN_LENGTH = 15
+
+
+ENVIRONMENTS: Mapping[str, type[Default]] = {
+    "development": Development,
+    "testing": Testing,
+    "production": Production,
+}
+
+
+def instance_folder() -> Path:
+    """The folder of the embedded database and local settings: `LIBRARY_INSTANCE`, the clone's, or `./instance`."""
+    named = os.environ.get("LIBRARY_INSTANCE")
+    if named:
+        return Path(named).absolute()
+    clone = Path(__file__).parent.parent
+    return (clone if (clone / "wsgi.py").exists() else Path.cwd()) / "instance"
+
+
+def environment(name: str | None) -> type[Default]:
+    """The environment of that name; raises ConfigurationError where there is none."""
+    name = name or os.environ.get("LIBRARY_ENV") or "development"
+    found = ENVIRONMENTS.get(name.removesuffix("Config").lower())
+    if found is None:
+        raise ConfigurationError(f"there is no environment {name!r}: choose one of {', '.join(ENVIRONMENTS)}")
+    return found
+
+
+def settings_of(default: type[Default]) -> dict[str, Any]:
+    """Name → default of every setting of an environment."""
+    return {name: getattr(default, name) for name in get_type_hints(Default)}
+
+
+def configure(target: dict[str, Any], name: str | None, instance: Path, overrides: Mapping[str, Any]) -> None:
+    """Fill `target`, an application's configuration, for the environment `name`."""
+    default = environment(name)
+    settings = settings_of(default)
+    settings |= _from_file(instance / "settings.cfg", settings)
+    settings |= _from_environment(settings)
+    settings |= {key: value for key, value in overrides.items() if key in settings}
+    production = default is Production
+    if production:
+        _refuse_unsafe(settings)
+    if not settings["SECRET_KEY"]:
+        settings["SECRET_KEY"] = _kept_key(instance / "secret_key")
+    settings["DATABASE_URL"] = database_url(settings["DATABASE_URL"], instance)
+    target.update(settings)
+    target.update(overrides)
+    target["ENVIRONMENT"] = default.__name__.lower()
+
+
+def database_url(url: str, instance: Path) -> str:
+    """The URL as SQLAlchemy wants it: SQLite in the instance folder where none is set, psycopg 3 for PostgreSQL."""
+    if not url:
+        instance.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{instance / 'library.sqlite3'}"
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+def _refuse_unsafe(settings: Mapping[str, Any]) -> None:
+    key = settings["SECRET_KEY"]
+    if not key:
+        raise ConfigurationError("production needs SECRET_KEY: at least 32 random characters")
+    if len(key) < SHORTEST_SECRET or len(set(key)) < 10 or any(word in key.lower() for word in UNSAFE_SECRETS):
+        raise ConfigurationError(f"SECRET_KEY is not safe: production needs at least {SHORTEST_SECRET} random characters")
+    if not settings["DATABASE_URL"]:
+        raise ConfigurationError("production needs DATABASE_URL, for example postgresql://library@localhost/library")
+    if settings["DEBUG"] or settings["TESTING"]:
+        raise ConfigurationError("production does not run with DEBUG or TESTING on")
+
+
+def _kept_key(path: Path) -> str:
+    """The instance's own key, made on first use and readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="ascii").strip()
+
+
+def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    found: dict[str, Any] = {}
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {}, found)
+    unknown = sorted(name for name in found if name.isupper() and name not in known)
+    if unknown:
+        raise ConfigurationError(f"settings.cfg names unknown settings: {', '.join(unknown)}")
+    return {name: value for name, value in found.items() if name in known}
+
+
+def _from_environment(known: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, default in known.items():
+        text = _environment_text(f"LIBRARY_{name}")
+        if text is None and name in BARE_NAMES:
+            text = _environment_text(name)
+        if text is not None:
+            found[name] = _parsed(name, text, type(default))
+    return found
+
+
+def _environment_text(name: str) -> str | None:
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigurationError(f"{name}_FILE cannot be read: {error.strerror}") from error
+    return os.environ.get(name)
+
+
+def _parsed(name: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        if text.lower() not in words:
+            raise ConfigurationError(f"LIBRARY_{name} is {text!r}: write true or false")
+        return words[text.lower()]
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigurationError(f"LIBRARY_{name} is {text!r}: write a whole number") from None
+    return text

@@ -1,0 +1,117 @@
+"""The one place that begins and commits: engines, their safety settings, and `transaction`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from sqlite3 import Connection as SQLiteConnection
+from typing import Any
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, update
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from library.models import Author, Book, Branch, Generation, Identifier, ItemType, Subject
+
+WRITES = "library_writes"
+CATALOGUE = "catalogue"
+# A change of one of these makes every kept page of the catalogue stale.
+CATALOGUE_TABLES = (Book, Author, Subject, Identifier, Branch, ItemType)
+
+
+def engine_options(url: str, lock_timeout: int = 5) -> dict[str, Any]:
+    """Options for `create_engine`: how long to wait for a lock, an answer or a connection, by database.
+
+    `lock_timeout` is in seconds. The figures are those of the design: a stuck row must not stall unrelated readers.
+    """
+    if make_url(url).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": lock_timeout, "isolation_level": None, "check_same_thread": False}}
+    options = f"-c lock_timeout={lock_timeout * 400}ms -c statement_timeout={lock_timeout}s"
+    return {
+        "pool_pre_ping": True,
+        "pool_timeout": 2,
+        "pool_size": 10,
+        "connect_args": {
+            "connect_timeout": 3,
+            "keepalives_idle": 30,
+            "options": f"{options} -c idle_in_transaction_session_timeout=10s -c timezone=UTC",
+        },
+    }
+
+
+def make_engine(url: str, lock_timeout: int = 5) -> Engine:
+    """An engine of its own, for commands and jobs that run without an application."""
+    return create_engine(url, **engine_options(url, lock_timeout))
+
+
+@event.listens_for(Engine, "connect")
+def _make_sqlite_safe(connection: Any, _record: Any) -> None:
+    if isinstance(connection, SQLiteConnection):
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+@event.listens_for(Engine, "begin")
+def _begin_sqlite(connection: Connection) -> None:
+    # The driver's own BEGIN is off: it comes too late for a read and asks for no write lock. A writer takes the
+    # lock before its first look, so that writers queue instead of failing half-way.
+    if connection.dialect.name == "sqlite":
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def transaction(session: Session | scoped_session[Any], write: bool) -> Iterator[None]:
+    """Run a block in one transaction; `write` decides before the first statement.
+
+    A write commits at the end of the block and rolls back where the block raises; a read always rolls back.
+    """
+    session.connection(execution_options={WRITES: write})
+    try:
+        yield
+        if write:
+            session.commit()
+        else:
+            session.rollback()
+    except BaseException:
+        session.rollback()
+        raise
+
+
+def make_session(engine: Engine) -> Session:
+    """A session for a command, a job or a test that runs without an application."""
+    return sessionmaker(engine, expire_on_commit=False)()
+
+
+@event.listens_for(Session, "before_flush")
+def _count_catalogue_changes(session: Session, _context: Any, _instances: Any) -> None:
+    changed = (*session.new, *session.deleted, *(row for row in session.dirty if session.is_modified(row)))
+    if any(isinstance(row, CATALOGUE_TABLES) for row in changed):
+        count_change(session, CATALOGUE)
+
+
+def count_change(session: Session, name: str) -> None:
+    """Count a change of a family of tables, once a transaction: readers then make their kept bytes anew."""
+    marks = session.info.setdefault("changes", {})
+    if marks.get(name) is session.get_transaction():
+        return
+    marks[name] = session.get_transaction()
+    session.connection().execute(
+        update(Generation.__table__).where(Generation.name == name).values(number=Generation.number + 1)
+    )
+
+
+def generation(session: Session | scoped_session[Any], name: str) -> int:
+    """How often that family of tables has changed, as this transaction sees it."""
+    return session.scalar(select(Generation.number).where(Generation.name == name)) or 0
+
+
+def schema_is_at_head(connection: Connection, folder: Path) -> bool:
+    """Whether the database has every migration of the folder."""
+    return MigrationContext.configure(connection).get_current_heads() == _heads(folder)
+
+
+@lru_cache(maxsize=4)
+def _heads(folder: Path) -> tuple[str, ...]:
+    return tuple(ScriptDirectory(str(folder)).get_heads())

@@ -1,0 +1,229 @@
+"""MARC 21: which field of a record says what, as tables, and the reading of files in ISO 2709."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from io import BufferedIOBase
+
+from pymarc import Field, Record
+
+from library.exchange import numbers
+from library.exchange.frames import frames
+from library.exchange.iso2709 import Unreadable, control_number, decode, encode
+from library.exchange.records import BookRecord, ContributorRecord, IdentifierRecord, RecordFault
+from library.exchange.texts import LIMITS, balanced, clean, cut, strip_isbd
+
+# Leader/06, the type of the record; language material (a) is a book or a serial by leader/07.
+MATERIAL_TYPES = {
+    "a": "book", "t": "manuscript", "c": "score", "d": "score", "e": "map", "f": "map", "g": "video", "i": "sound",
+    "j": "sound", "k": "image", "m": "computer_file", "o": "kit", "p": "mixed", "r": "object",
+}  # fmt: skip
+SERIAL_LEVELS = "bis"
+
+# Tags of contributors: kind, subfields of the name, subfields of the relator, role when no relator is given.
+CONTRIBUTORS = {
+    "100": ("person", "abc", "e4", "author"),
+    "110": ("body", "ab", "e4", "author"),
+    "111": ("body", "ae", "j4", "author"),
+    "700": ("person", "abc", "e4", "contributor"),
+    "710": ("body", "ab", "e4", "contributor"),
+    "711": ("body", "ae", "j4", "contributor"),
+}
+# Relator terms (old abbreviations among them) and codes for each role; any other relator makes a contributor.
+ROLES = {
+    "author": "author,aut,auth,creator,cre,writer,attributed name,att,dubious author,dub,librettist,lbt,lyricist,lyr",
+    "editor": "editor,edt,ed,eds,editor of compilation,edc,redaktor,red,hrsg",
+    "translator": "translator,trl,tr,trans,uebers",
+    "illustrator": "illustrator,ill,illus,il",
+    "compiler": "compiler,com,comp",
+    "composer": "composer,cmp,arranger,arr",
+    "performer": "performer,prf,actor,act,singer,sng,musician,mus,conductor,cnd,instrumentalist,itr,vocalist,voc",
+    "narrator": "narrator,nrt",
+    "director": "director,drt,film director,fmd,stage director,sgd,television director,tld",
+    "photographer": "photographer,pht,photo,photos,phot",
+    "contributor": "contributor,ctb",
+}
+ROLE_OF = {relator: role for role, relators in ROLES.items() for relator in relators.split(",")}
+
+# Headings of subjects, by their second indicator: Library of Congress, no source, source in $2.
+SUBJECT_TAGS = frozenset(("600", "610", "611", "630", "650", "651", "655"))
+SUBJECT_SOURCES = frozenset("047")
+SUBJECT_HEADING = "abcdqtnp"
+SUBJECT_DIVISIONS = "vxyz"
+
+# Where a series stands: subfields of its title; its number is in $v everywhere.
+SERIES = {"490": "a", "440": "anp", "830": "anp"}
+
+IDENTIFIERS = (("020", "isbn", numbers.isbn), ("022", "issn", numbers.issn), ("010", "lccn", numbers.lccn),
+               ("035", "oclc", numbers.oclc))  # fmt: skip
+
+# Every tag that the mapping looks at: fields of other tags need not be decoded.
+TAGS = frozenset(
+    [*("001", "008", "245", "250", "260", "264", "300", "520"), *CONTRIBUTORS, *SUBJECT_TAGS, *SERIES]
+    + [tag for tag, _, _ in IDENTIFIERS]
+)
+
+_YEAR = re.compile(r"(?<![0-9])(?:1[0-9]{3}|20[0-9]{2}|2100)(?![0-9])")
+# "xii, 340, [2] p.": the numbers of one sequence, up to its unit.
+_PAGED = re.compile(r"([0-9][0-9ivxlcdm,\[\]\s-]*)(?:p\b|pp\b|pages?\b)", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![0-9])[0-9]{1,5}(?![0-9])")
+_RELATOR_SEPARATOR = re.compile(r"\s*(?:,|;|&|/|\band\b)\s*")
+
+Fields = dict[str, list[Field]]
+
+
+def read_marc(stream: BufferedIOBase) -> Iterator[tuple[int, BookRecord | RecordFault]]:
+    """Yield position (from 1) and content of every record in a stream of ISO 2709."""
+    for position, frame in enumerate(frames(stream), 1):
+        yield position, _read_frame(position, frame)
+
+
+def to_book_record(record: Record, source: bytes | None = None) -> BookRecord:
+    """Map a MARC 21 record; `source` are its bytes where they are at hand. Raises `Unreadable` without a title."""
+    fields: Fields = defaultdict(list)
+    for field in record.fields:
+        fields[field.tag].append(field)
+    title, subtitle = _titles(fields)
+    if not title:
+        raise Unreadable("the record has no title (245 $a)")
+    fixed = _control(fields, "008").ljust(40)
+    year_text = _publication(fields, "c")
+    return BookRecord(
+        title=cut(title, LIMITS["title"]),
+        subtitle=cut(subtitle, LIMITS["subtitle"]),
+        material_type=_material_type(record),
+        contributors=_contributors(record),
+        publisher=cut(strip_isbd(balanced(_publication(fields, "b"))), LIMITS["publisher"]),
+        year=_year(fixed[7:11], year_text),
+        year_text=cut(clean(balanced(year_text)).rstrip(" .,;:"), LIMITS["year_text"]),
+        edition=cut(strip_isbd(_first(fields, "250", "a")), LIMITS["edition"]),
+        language=fixed[35:38] if re.fullmatch("[a-z]{3}", fixed[35:38]) else "",
+        pages=_pages(_first(fields, "300", "a")),
+        series=cut(_series(fields), LIMITS["series"]),
+        subjects=_subjects(record),
+        description=cut(clean(_first(fields, "520", "a")), LIMITS["description"]),
+        identifiers=_identifiers(fields),
+        control_number=cut(clean(_control(fields, "001")), LIMITS["control_number"]),
+        source_format="marc21",
+        source=encode(record) if source is None else source,
+    )
+
+
+def _read_frame(position: int, frame: bytes) -> BookRecord | RecordFault:
+    try:
+        record, source = decode(frame, TAGS)
+        return to_book_record(record, source)
+    except Unreadable as fault:
+        return RecordFault(position, str(fault), control_number(frame))
+
+
+def _control(fields: Fields, tag: str) -> str:
+    """The data of a control field, "" where it is absent."""
+    return (fields[tag][0].data or "") if tag in fields else ""
+
+
+def _first(fields: Fields, tag: str, code: str) -> str:
+    """The first subfield of that code in all fields of that tag that holds more than blanks."""
+    values = (value for field in fields.get(tag, ()) for value in field.get_subfields(code) if value.strip())
+    return next(values, "")
+
+
+def _titles(fields: Fields) -> tuple[str, str]:
+    """Title with number and name of the part ($a $n $p), and subtitle ($b)."""
+    if "245" not in fields:
+        return "", ""
+    field = fields["245"][0]
+    title = ""
+    for part in field.get_subfields("a", "n", "p"):
+        part = clean(part).rstrip(" /:;=")
+        joint = "" if not title else " " if title[-1] in ".,:;!?" else ". "
+        title += joint + part if part else ""
+    has_main_title = any(clean(value) for value in field.get_subfields("a"))
+    return (strip_isbd(title) if has_main_title else ""), strip_isbd(" ".join(field.get_subfields("b")))
+
+
+def _material_type(record: Record) -> str:
+    kind, level = record.leader[6], record.leader[7]
+    return "serial" if kind == "a" and level in SERIAL_LEVELS else MATERIAL_TYPES.get(kind, "book")
+
+
+def _contributors(record: Record) -> list[ContributorRecord]:
+    """Persons and bodies, main entry first; headings with a title ($t) or for a part (7xx, indicator 2) are works."""
+    found: dict[tuple[str, str, str], ContributorRecord] = {}
+    headings = [field for field in record.fields if field.tag in CONTRIBUTORS]
+    for field in sorted(headings, key=lambda heading: heading.tag[0]):
+        kind, name_codes, relator_codes, default = CONTRIBUTORS[field.tag]
+        if "t" in field or (field.tag[0] == "7" and field.indicator2 == "2"):
+            continue
+        name = cut(_access_point(" ".join(field.get_subfields(*name_codes))), LIMITS["name"])
+        dates = cut(_access_point(field.get("d", "")).strip("(),: "), LIMITS["dates"])
+        for role in _roles(field.get_subfields(*relator_codes)) or [default]:
+            if name:
+                found.setdefault((name, dates, role), ContributorRecord(name, role, kind, dates))
+    return list(found.values())
+
+
+def _access_point(text: str) -> str:
+    """A heading without its punctuation, and without the remark that LC left on those of its card catalogue."""
+    return strip_isbd(text.replace("[from old catalog]", ""))
+
+
+def _roles(relators: list[str]) -> list[str]:
+    """The roles of one contributor: "comp. and ed." names two; relators without a role of their own make one more."""
+    words = [word.strip(" .()[]") for text in relators for word in _RELATOR_SEPARATOR.split(clean(text).lower())]
+    known = [ROLE_OF.get(word.removeprefix("joint ")) for word in words if word]
+    roles = list(dict.fromkeys(role for role in known if role))
+    return roles or (["contributor"] if known else [])
+
+
+def _publication(fields: Fields, code: str) -> str:
+    """A subfield of the publication: 264 with indicator 1, else 260; for the date ($c) any other 264 as well."""
+    statements = fields.get("264", [])
+    places = [field for field in statements if field.indicator2 == "1"] + fields.get("260", [])
+    if code == "c":
+        places += statements
+    return next((value for field in places for value in field.get_subfields(code) if value.strip()), "")
+
+
+def _year(date: str, year_text: str) -> int | None:
+    """The year of 008/07-10, else the first one printed."""
+    match = _YEAR.fullmatch(date) or _YEAR.search(year_text)
+    return int(match.group()) if match else None
+
+
+def _pages(extent: str) -> int | None:
+    """The largest number counted in pages."""
+    sequences = _PAGED.findall(extent[:500])
+    return max((int(number) for sequence in sequences for number in _NUMBER.findall(sequence)), default=None)
+
+
+def _series(fields: Fields) -> str:
+    for tag, codes in SERIES.items():
+        for field in fields.get(tag, ()):
+            title, number = strip_isbd(" ".join(field.get_subfields(*codes))), strip_isbd(field.get("v", ""))
+            if title:
+                return f"{title} ; {number}" if number else title
+    return ""
+
+
+def _subjects(record: Record) -> list[str]:
+    fields = (field for field in record.fields if field.tag in SUBJECT_TAGS and field.indicator2 in SUBJECT_SOURCES)
+    headings = (cut(_heading(field), LIMITS["subject"]) for field in fields)
+    return list(dict.fromkeys(heading for heading in headings if heading))
+
+
+def _heading(field: Field) -> str:
+    """A heading and its subdivisions, in the order in which they stand."""
+    parts = [" ".join(field.get_subfields(*SUBJECT_HEADING)), *field.get_subfields(*SUBJECT_DIVISIONS)]
+    return " -- ".join(part for part in map(_access_point, parts) if part)
+
+
+def _identifiers(fields: Fields) -> list[IdentifierRecord]:
+    found = {
+        (scheme, number): None
+        for tag, scheme, normalise in IDENTIFIERS
+        for field in fields.get(tag, ())
+        for number in map(normalise, map(clean, field.get_subfields("a")))
+        if number
+    }
+    return [IdentifierRecord(scheme, cut(number, LIMITS["identifier"])) for scheme, number in found]

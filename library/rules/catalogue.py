@@ -1,0 +1,204 @@
+"""The catalogue: how books are written, indexed and found."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, case, cast, column, false, func, literal_column, select, table, update
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.orm import Session, raiseload, selectinload
+
+from library.models import (
+    Author,
+    Book,
+    BookSubject,
+    Contribution,
+    ContributorRole,
+    Copy,
+    CopyCondition,
+    CopyPlace,
+    Identifier,
+    IdentifierScheme,
+    Subject,
+)
+from library.rules import changes, words
+from library.rules.errors import refuses
+
+BOOK_SORTS = {"title": Book.title_key, "year": Book.year, "created_at": Book.created_at, "updated_at": Book.updated_at}
+AUTHOR_SORTS = {"name": Author.name_key}
+SUBJECT_SORTS = {"name": Subject.name_key}
+
+_search = table("book_search", column("rowid"), column("rank"))
+REINDEX_AT_ONCE = 500
+
+
+def normal_identifier(scheme: IdentifierScheme, value: str) -> str:
+    """An identifier as it is kept and compared: without hyphens and blanks, capital letters."""
+    if scheme is IdentifierScheme.OTHER:
+        return value.strip()
+    return re.sub(r"[\s-]", "", value).upper()
+
+
+@refuses(changes.AlreadyExists)
+def save_book(session: Session, book: Book, values: Mapping[str, Any], now: datetime) -> Book:
+    """Write a book, new or known. `values` may hold, beside columns, the whole lists that are to stand afterwards:
+    `contributors` [(Author, ContributorRole)], `subjects` [Subject], `identifiers` [(IdentifierScheme, str)].
+    """
+    values = dict(values)
+    book.updated_at = now
+    if book.id is None:
+        book.created_at = now
+    contributors, subjects, identifiers = (values.pop(n, None) for n in ("contributors", "subjects", "identifiers"))
+    for name, value in values.items():
+        setattr(book, name, value)
+    with session.no_autoflush:
+        if contributors is not None:
+            _set_contributors(book, contributors)
+        if subjects is not None:
+            _set_subjects(book, subjects)
+        if identifiers is not None:
+            _set_identifiers(book, identifiers)
+        book.title_key = words.sort_key(book.title)
+        book.words = book_words(book)
+    changes.save(session, book, {})
+    return book
+
+
+def _set_contributors(book: Book, wanted: Iterable[tuple[Author, ContributorRole]]) -> None:
+    known = {(link.author.id, link.role): link for link in book.contributions}
+    links = [known.get((author.id, role)) or Contribution(author=author, role=role) for author, role in wanted]
+    for position, link in enumerate(links, 1):
+        link.position = position
+    book.contributions = links
+
+
+def _set_subjects(book: Book, wanted: Iterable[Subject]) -> None:
+    known = {link.subject.id: link for link in book.subject_links}
+    links = [known.get(subject.id) or BookSubject(subject=subject) for subject in wanted]
+    for position, link in enumerate(links, 1):
+        link.position = position
+    book.subject_links = links
+
+
+def _set_identifiers(book: Book, wanted: Iterable[tuple[IdentifierScheme, str]]) -> None:
+    known = {(row.scheme, row.value): row for row in book.identifiers}
+    keys = [(scheme, normal_identifier(scheme, value)) for scheme, value in wanted]
+    rows = [known.get(key) or Identifier(scheme=key[0], value=key[1]) for key in dict.fromkeys(keys)]
+    for position, row in enumerate(rows, 1):
+        row.position = position
+    book.identifiers = rows
+
+
+def book_words(book: Book) -> str:
+    """All words under which a book is found."""
+    return indexed_words(
+        (book.title, book.subtitle, book.series, book.publisher, book.year_text, str(book.year or "")),
+        (link.author.name for link in book.contributions),
+        (link.subject.name for link in book.subject_links),
+        (row.value for row in book.identifiers),
+    )
+
+
+def indexed_words(texts: Iterable[str | None], *more: Iterable[str]) -> str:
+    """The words of a book's own texts, its contributors, subjects and identifiers, in that order."""
+    return words.index_words([*texts, *(text for group in more for text in group)])
+
+
+def find_books(session: Session, q: str | None = None, **filters: Any) -> Select[tuple[Book]]:
+    """Books by full text and filters; by relevance where there is a text to look for, else as the caller sorts.
+
+    `q` is whatever a reader typed: all its words must occur, the last may be the beginning of one.
+    """
+    statement = select(Book).options(*book_parts())
+    for name, value in filters.items():
+        statement = statement.where(_BOOK_FILTERS[name](value))
+    if q is None or not q.strip():
+        return statement
+    wanted = words.query_words(q)
+    if not wanted:
+        return statement.where(false())
+    return _matching(session, statement, wanted).order_by(_closeness(wanted))
+
+
+def book_parts() -> tuple[Any, ...]:
+    """What a book is shown with, loaded in a fixed number of statements; anything else would be a surprise."""
+    return (
+        selectinload(Book.contributions).joinedload(Contribution.author),
+        selectinload(Book.subject_links).joinedload(BookSubject.subject),
+        selectinload(Book.identifiers),
+        raiseload("*"),
+    )
+
+
+def _matching(session: Session, statement: Select[tuple[Book]], wanted: list[str]) -> Select[tuple[Book]]:
+    if session.get_bind().dialect.name == "sqlite":
+        phrase = " ".join(f'"{word}"' for word in wanted) + "*"
+        matches = literal_column("book_search").op("MATCH")(phrase)
+        return statement.join(_search, _search.c.rowid == Book.id).where(matches)
+    query = " & ".join(f"'{word}'" for word in wanted) + ":*"
+    return statement.where(search_vector().op("@@")(cast(query, TSQUERY)))
+
+
+def search_vector() -> Any:
+    """The indexed words as PostgreSQL's tsvector, exactly the expression of its index."""
+    return func.array_to_tsvector(func.string_to_array(Book.words, literal_column("' '")))
+
+
+def _closeness(wanted: list[str]) -> Any:
+    """The title itself before titles that begin so, before titles that hold the words, before the rest."""
+    text = " ".join(wanted)
+    within = and_(*((" " + Book.title_key).contains(f" {word}", autoescape=True) for word in wanted))
+    return case((Book.title_key == text, 0), (Book.title_key.startswith(text, autoescape=True), 1), (within, 2), else_=3)
+
+
+def _is_available(wanted: bool) -> Any:
+    free = Book.copies.any(
+        (Copy.place == CopyPlace.AVAILABLE) & (Copy.condition == CopyCondition.USABLE) & ~Copy.not_for_loan
+    )
+    return free if wanted else ~free
+
+
+_BOOK_FILTERS = {
+    "ids": lambda ids: Book.id.in_(ids),
+    "author_id": lambda key: Book.contributions.any(Contribution.author_id == key),
+    "subject_id": lambda key: Book.subject_links.any(BookSubject.subject_id == key),
+    "isbn": lambda value: Book.identifiers.any(
+        (Identifier.scheme == IdentifierScheme.ISBN)
+        & (Identifier.value == normal_identifier(IdentifierScheme.ISBN, value))
+    ),
+    "language": lambda code: Book.language == code,
+    "material_type": lambda kind: Book.material_type == kind,
+    "year_min": lambda year: Book.year >= year,
+    "year_max": lambda year: Book.year <= year,
+    "available": _is_available,
+    "control_number": lambda value: Book.control_number == value,
+}
+
+
+def find_headings(noun: type[Author] | type[Subject], q: str | None = None) -> Select[Any]:
+    """Authors or subjects; `q` finds headings that hold its words, without regard to case and accents."""
+    return select(noun).where(words.holds_words(noun.name_key, q or ""))
+
+
+@refuses(changes.AlreadyExists)
+def save_heading(session: Session, heading: Author | Subject, values: Mapping[str, Any]) -> None:
+    """Write an author or a subject; books under a changed heading are found by the new one at once."""
+    known = heading.id is not None
+    if "name" in values:
+        heading.name_key = words.sort_key(values["name"], length=500)
+    changes.save(session, heading, values)
+    if known:
+        _reindex(session, heading)
+
+
+def _reindex(session: Session, heading: Author | Subject) -> None:
+    link = Book.contributions if isinstance(heading, Author) else Book.subject_links
+    key = Contribution.author_id if isinstance(heading, Author) else BookSubject.subject_id
+    ids = session.scalars(select(Book.id).where(link.any(key == heading.id)).order_by(Book.id)).all()
+    for start in range(0, len(ids), REINDEX_AT_ONCE):
+        some = select(Book).where(Book.id.in_(ids[start : start + REINDEX_AT_ONCE])).options(*book_parts())
+        # The words are no part of the record that readers see: its version stays.
+        rows = [{"id": book.id, "words": book_words(book)} for book in session.scalars(some)]
+        for row in rows:
+            session.execute(update(Book.__table__).where(Book.id == row["id"]).values(words=row["words"]))

@@ -1,0 +1,256 @@
+"""Taking records in: a batch of book records becomes books, each with one outcome, none twice."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import insert, select, tuple_
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from library.exchange.records import BookRecord
+from library.models import (
+    Author,
+    AuthorKind,
+    Base,
+    Book,
+    BookSubject,
+    Contribution,
+    ContributorRole,
+    Identifier,
+    IdentifierScheme,
+    MaterialType,
+    SourceRecord,
+    Subject,
+)
+from library.rules import catalogue, words
+
+AT_ONCE = 200
+_COLUMNS = ("title", "subtitle", "publisher", "year", "year_text", "edition", "language", "pages", "series")
+
+
+class OnDuplicate(StrEnum):
+    """What to do with a record that the catalogue holds already."""
+
+    SKIP = "skip"
+    UPDATE = "update"
+    ADD = "add"
+
+
+class Outcome(StrEnum):
+    """What became of one record."""
+
+    ADDED = "added"
+    UPDATED = "updated"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of the record at `position` of its file, counted from 1; `reason` says why it failed."""
+
+    position: int
+    outcome: Outcome
+    control_number: str = ""
+    reason: str = ""
+
+
+Numbered = tuple[int, BookRecord]
+
+
+def import_batch(
+    session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime
+) -> list[Result]:
+    """Take in a batch of (position, record) of at most 200, and say what became of each.
+
+    A record that the database refuses costs that record only. A duplicate has the same control number as a book
+    of the catalogue or, having none, the same title and an identifier in common.
+    """
+    try:
+        with session.begin_nested():
+            return _import_all(session, batch, on_duplicate, now)
+    except DBAPIError:
+        return [_import_alone(session, numbered, on_duplicate, now) for numbered in batch]
+
+
+def _import_alone(session: Session, numbered: Numbered, on_duplicate: OnDuplicate, now: datetime) -> Result:
+    position, record = numbered
+    try:
+        with session.begin_nested():
+            return _import_all(session, [numbered], on_duplicate, now)[0]
+    except DBAPIError:
+        return Result(position, Outcome.FAILED, record.control_number, "the database refused the record")
+
+
+def _import_all(
+    session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime
+) -> list[Result]:
+    known = {} if on_duplicate is OnDuplicate.ADD else _known_books(session, [record for _, record in batch])
+    seen: set[Any] = set()
+    results, new = [], []
+    for position, record in batch:
+        keys = _keys(record)
+        double = next((known[key] for key in keys if key in known), None)
+        if double is None and (on_duplicate is OnDuplicate.ADD or seen.isdisjoint(keys)):
+            outcome = Outcome.ADDED
+            new.append(record)
+        elif double is None or on_duplicate is OnDuplicate.SKIP:
+            outcome = Outcome.SKIPPED
+        else:
+            outcome = Outcome.UPDATED
+            _update(session, double, record, now)
+        seen.update(keys)
+        results.append(Result(position, outcome, record.control_number))
+    _add(session, new, now)
+    return results
+
+
+def _keys(record: BookRecord) -> list[Any]:
+    """By what a record is known again."""
+    if record.control_number:
+        return [record.control_number]
+    title = words.sort_key(record.title)
+    return [(title, row.scheme, row.value) for row in record.identifiers]
+
+
+def _known_books(session: Session, records: Sequence[BookRecord]) -> dict[Any, int]:
+    numbers = {record.control_number for record in records if record.control_number}
+    known: dict[Any, int] = {}
+    if numbers:
+        rows = session.execute(select(Book.control_number, Book.id).where(Book.control_number.in_(numbers)))
+        known |= {number: key for number, key in rows}
+    pairs = {(row.scheme, row.value) for record in records if not record.control_number for row in record.identifiers}
+    if pairs:
+        identified = select(Book.title_key, Identifier.scheme, Identifier.value, Book.id).join(
+            Identifier, Identifier.book_id == Book.id
+        )
+        rows = session.execute(identified.where(tuple_(Identifier.scheme, Identifier.value).in_(pairs)))
+        known |= {(title, scheme.value, value): key for title, scheme, value, key in rows}
+    return known
+
+
+def _update(session: Session, book_id: int, record: BookRecord, now: datetime) -> None:
+    """Write a record over a known book: what the record does not say is gone from the book too."""
+    book = session.scalars(select(Book).where(Book.id == book_id).options(*catalogue.book_parts())).one()
+    authors, subjects = _authors(session, [record]), _subjects(session, [record])
+    contributors = [
+        (session.get_one(Author, authors[row.name, row.dates]), ContributorRole(row.role))
+        for row in record.contributors
+    ]
+    values = _columns(record) | {
+        "contributors": contributors,
+        "subjects": [session.get_one(Subject, subjects[name]) for name in record.subjects],
+        "identifiers": [(IdentifierScheme(row.scheme), row.value) for row in record.identifiers],
+    }
+    catalogue.save_book(session, book, values, now)
+    table = SourceRecord.__table__
+    session.execute(table.delete().where(table.c.book_id == book_id))  # type: ignore[attr-defined]
+    _insert(session, SourceRecord, _sources([record], [book_id]))
+
+
+def _columns(record: BookRecord) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(record, name) or None for name in _COLUMNS}
+    values["material_type"] = MaterialType(record.material_type)
+    values["description"] = record.description or None
+    values["control_number"] = record.control_number or None
+    return values
+
+
+def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> None:
+    """Insert new books and all that hangs on them, a statement a table."""
+    if not records:
+        return
+    authors, subjects = _authors(session, records), _subjects(session, records)
+    rows = [_columns(record) | _derived(record) | {"version": 1, "created_at": now, "updated_at": now} for record in records]
+    ids = _insert(session, Book, rows)
+    pairs = list(zip(ids, records, strict=True))
+    _insert(
+        session,
+        Contribution,
+        [
+            {"book_id": key, "author_id": authors[row.name, row.dates], "role": ContributorRole(row.role), "position": at}
+            for key, record in pairs
+            for at, row in enumerate(record.contributors, 1)
+        ],
+    )
+    _insert(
+        session,
+        BookSubject,
+        [
+            {"book_id": key, "subject_id": subjects[name], "position": at}
+            for key, record in pairs
+            for at, name in enumerate(dict.fromkeys(record.subjects), 1)
+        ],
+    )
+    _insert(
+        session,
+        Identifier,
+        [
+            {"book_id": key, "scheme": IdentifierScheme(scheme), "value": value, "position": at}
+            for key, record in pairs
+            for at, (scheme, value) in enumerate(dict.fromkeys((r.scheme, r.value) for r in record.identifiers), 1)
+        ],
+    )
+    _insert(session, SourceRecord, _sources(records, ids))
+
+
+def _derived(record: BookRecord) -> dict[str, str]:
+    return {
+        "title_key": words.sort_key(record.title),
+        "words": catalogue.indexed_words(
+            (record.title, record.subtitle, record.series, record.publisher, record.year_text, str(record.year or "")),
+            (row.name for row in record.contributors),
+            record.subjects,
+            (row.value for row in record.identifiers),
+        ),
+    }
+
+
+def _sources(records: Sequence[BookRecord], ids: Sequence[int]) -> list[dict[str, Any]]:
+    return [
+        {"book_id": key, "format": record.source_format, "content": record.source}
+        for key, record in zip(ids, records, strict=True)
+        if record.source
+    ]
+
+
+def _insert(session: Session, noun: type[Base], rows: Sequence[dict[str, Any]]) -> list[int]:
+    if not rows:
+        return []
+    table = noun.__table__
+    statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
+    return list(session.connection().execute(statement, rows).scalars())
+
+
+def _authors(session: Session, records: Iterable[BookRecord]) -> dict[tuple[str, str], int]:
+    """(name, dates) → id of every person and body of the records; those not known yet are added."""
+    wanted = {(row.name, row.dates): AuthorKind(row.kind) for record in records for row in record.contributors}
+    if not wanted:
+        return {}
+    names = {name for name, _ in wanted}
+    rows = session.execute(select(Author.name, Author.dates, Author.id).where(Author.name.in_(names)))
+    found = {(name, dates): key for name, dates, key in rows}
+    new = [heading for heading in wanted if heading not in found]
+    ids = _insert(
+        session,
+        Author,
+        [
+            {"name": n, "name_key": words.sort_key(n, 500), "dates": d, "kind": wanted[n, d], "version": 1}
+            for n, d in new
+        ],
+    )
+    return found | dict(zip(new, ids, strict=True))
+
+
+def _subjects(session: Session, records: Iterable[BookRecord]) -> dict[str, int]:
+    """Heading → id of every subject of the records; those not known yet are added."""
+    wanted = dict.fromkeys(name for record in records for name in record.subjects)
+    found = dict(session.execute(select(Subject.name, Subject.id).where(Subject.name.in_(wanted))).tuples().all())
+    new = [name for name in wanted if name not in found]
+    ids = _insert(
+        session, Subject, [{"name": name, "name_key": words.sort_key(name, 500), "version": 1} for name in new]
+    )
+    return found | dict(zip(new, ids, strict=True))

@@ -1,0 +1,3 @@
+"""What holds where nothing else was laid down: shipped defaults set lengths, never limits."""
+
+LOAN_DAYS = 28
