@@ -11,6 +11,7 @@ from sqlalchemy import Select
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryWhole, Ref, Text
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, input_of, patch_of, shown
+from library.exchange import numbers
 from library.extensions import db
 from library.models import Author, Book, BookSubject, Contribution, ContributorRole, Identifier, MaterialType, Subject
 from library.models import IdentifierScheme as Scheme
@@ -28,7 +29,7 @@ class ContributorSchema(Schema):
 
     author_id = Id(metadata={"description": "The author's record."})
     name = Text(500, attribute="author.name", metadata={"description": "Heading: `Austen, Jane`."})
-    dates = Text(100, attribute="author.dates", metadata={"description": "Dates: `1775-1817`."})
+    dates = Text(100, 0, attribute="author.dates", metadata={"description": "Dates: `1775-1817`."})
     role = auto_field()
 
 
@@ -97,7 +98,7 @@ class IdentifierInputSchema(RequestSchema):
 
     @ma.post_load
     def _pair(self, data: dict[str, Any], **_: Any) -> tuple[Scheme, str]:
-        if data["scheme"] is Scheme.ISBN and not catalogue.is_isbn(data["value"]):
+        if data["scheme"] is Scheme.ISBN and not numbers.isbn(data["value"]):
             raise ma.ValidationError(Fault("This is not an ISBN: its check digit does not fit.", "bad_form"), "value")
         return data["scheme"], data["value"]
 

@@ -57,7 +57,7 @@ def encode(record: Record) -> bytes:
 def control_number(frame: bytes) -> str:
     """The control number of a record that could not be read, where its bytes still show it."""
     parts = frame.split(END_OF_FIELD, 2)
-    if len(parts) < 3 or frame[LEADER_LENGTH : LEADER_LENGTH + 3] != b"001":
+    if len(parts) < 3 or frame[LEADER_LENGTH : LEADER_LENGTH + 7] != b"001%04d" % (len(parts[1]) + 1):
         return ""
     number = parts[1].decode("ascii", "replace").strip()
     return number if number.isascii() and number.isprintable() and len(number) <= 100 else ""
@@ -154,7 +154,7 @@ def _marc8_text(value: bytes) -> str:
         return value.decode("ascii")
     is_torn = any(len(characters) % 3 for characters in _CJK.findall(value))
     text: str = "" if is_torn else marc8_to_unicode(value, True)
-    if is_torn or text.count(" ") > value.count(b" "):
+    if is_torn or text.count(" ") > _CJK.sub(b"", value).count(b" "):
         raise UnicodeDecodeError("marc-8", value, 0, len(value), "unknown character")
     return text
 

@@ -45,7 +45,5 @@ def oclc(text: str) -> str:
 
 def _weighted_sum(digits: str) -> int:
     """The sum that ISBN-10 and ISSN both divide by eleven: the last digit counts once, the one before it twice, …"""
-    if "X" in digits[:-1]:
-        return 1
     values = [10 if digit == "X" else int(digit) for digit in digits]
     return sum(value * weight for weight, value in enumerate(reversed(values), 1))

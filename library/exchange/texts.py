@@ -61,11 +61,11 @@ def strip_separators(text: str) -> str:
 
 
 def strip_isbd(text: str) -> str:
-    """Clean a text and drop the ISBD punctuation at its end; a text of nothing but punctuation stays as it is."""
+    """Clean a text and drop the ISBD punctuation at its end."""
     text = clean(text)
     if text[-1:].isalnum():
         return text
-    return strip_separators(strip_period(strip_separators(text))) or text
+    return strip_separators(strip_period(strip_separators(text)))
 
 
 def balanced(text: str) -> str:

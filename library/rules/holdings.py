@@ -22,11 +22,10 @@ class CopyIsOut(Refusal):
 
 
 @refuses(changes.AlreadyExists)
-def create_copy(session: Session, values: Mapping[str, Any], now: datetime) -> Copy:
+def create_copy(session: Session, values: dict[str, Any], now: datetime) -> Copy:
     """Put a copy on the shelf of its home branch; without a barcode it gets one."""
-    copy = Copy(created_at=now, **values)
-    copy.barcode = copy.barcode or new_barcode(session)
-    copy.current_branch = copy.home_branch
+    barcode = values.get("barcode") or new_barcode(session)
+    copy = Copy(**values | {"barcode": barcode, "current_branch": values["home_branch"], "created_at": now})
     changes.save(session, copy, {})
     return copy
 

@@ -39,7 +39,7 @@ def test_clean(printed: str, expected: str) -> None:
         ("Life in ...", "Life in ..."),
         ("Trykkeri (Minneapolis, Minn.).", "Trykkeri (Minneapolis, Minn.)"),
         ("Data structures with C++", "Data structures with C++"),
-        ("/", "/"),
+        ("/", ""),
         ("", ""),
     ],
 )

@@ -39,7 +39,10 @@ class Converter(ModelConverter):
 class RequestSchema(ma.Schema):
     """What a client sends: unknown members are refused."""
 
-    error_messages = {"unknown": Fault("This member is not known.", "unknown_member")}
+    error_messages = {
+        "unknown": Fault("This member is not known.", "unknown_member"),
+        "type": Fault("This must be an object.", "invalid_type"),
+    }
 
     class Meta:
         unknown = ma.RAISE
@@ -101,6 +104,7 @@ def defaults_of(schema: type[RequestSchema], model: type[Any]) -> dict[str, Any]
     for field in schema().fields.values():
         column = model.__table__.columns.get(field.name)
         default = column.default if column is not None else None
+        value = None if default is None else default.arg(None) if default.is_callable else default.arg
         if not field.required:
-            found[field.attribute or field.name] = default.arg if default is not None and default.is_scalar else None
+            found[field.attribute or field.name] = value
     return found

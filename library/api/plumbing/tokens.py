@@ -14,8 +14,19 @@ from jwt.exceptions import PyJWTError
 from library.api.plumbing.errors import Problem
 from library.models import HIGHEST_ID, Role, User
 
-CLAIMS = {"sub": str, "role": str, "iat": int, "exp": int, "jti": str, "aud": str, "iss": str, "type": str}
-OWN_CLAIMS = {"sid": int, "ver": int}
+# The extension takes a token without `type` for an access token: `typ` is ours and never assumed.
+CLAIMS = {
+    "sub": str,
+    "role": str,
+    "iat": int,
+    "exp": int,
+    "jti": str,
+    "aud": str,
+    "iss": str,
+    "typ": str,
+    "sid": int,
+    "ver": int,
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ def presented() -> Claims | None:
         return None
     try:
         verify_jwt_in_request()
-        return _claims(get_jwt())
+        return _claims(get_jwt(), "access")
     except (JWTExtendedException, PyJWTError, ValueError, TypeError, KeyError):
         raise dead_token() from None
 
@@ -54,18 +65,17 @@ def presented() -> Claims | None:
 def read_refresh_token(token: str) -> Claims:
     """The claims of a refresh token; raises 401 for any fault of it."""
     try:
-        decoded = decode_token(token)
-        if decoded["type"] != "refresh":
-            raise dead_token()
-        return _claims(decoded)
+        return _claims(decode_token(token), "refresh")
     except (JWTExtendedException, PyJWTError, ValueError, TypeError, KeyError):
         raise dead_token() from None
 
 
-def _claims(decoded: dict[str, Any]) -> Claims:
-    for name, kind in (CLAIMS | OWN_CLAIMS).items():
+def _claims(decoded: dict[str, Any], typ: str) -> Claims:
+    for name, kind in CLAIMS.items():
         if type(decoded.get(name)) is not kind:
             raise ValueError(name)
+    if decoded["typ"] != typ or not decoded["sub"].isascii():
+        raise ValueError("typ")
     user_id = int(decoded["sub"])
     if not 0 < user_id <= HIGHEST_ID or not 0 < decoded["sid"] <= HIGHEST_ID:
         raise ValueError("sub")
@@ -86,9 +96,10 @@ def token_pair(user: User, session_id: int, refresh_jti: str) -> dict[str, Any]:
     """What log-in and refresh answer: both tokens, their kind, the seconds the access token is good, and the user."""
     identity = str(user.id)
     claims = {"role": user.role.value, "sid": session_id, "ver": user.token_version}
+    access, refresh = {"typ": "access", "jti": new_jti()}, {"typ": "refresh", "jti": refresh_jti}
     return {
-        "access_token": create_access_token(identity, additional_claims=claims | {"jti": new_jti()}),
-        "refresh_token": create_refresh_token(identity, additional_claims=claims | {"jti": refresh_jti}),
+        "access_token": create_access_token(identity, additional_claims=claims | access),
+        "refresh_token": create_refresh_token(identity, additional_claims=claims | refresh),
         "token_type": "Bearer",
         "expires_in": current_app.config["ACCESS_TOKEN_SECONDS"],
         "user": user,
