@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flask import Flask
 
-__version__ = "0.1.0"
-
 
 def create_app(config_name: str | None = None, **settings: Any) -> Flask:
     """Build the application for an environment: `development`, `testing` or `production`.

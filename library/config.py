@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+VERSION = "0.1.0"
 SHORTEST_SECRET = 32
 BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "REDIS_URL")
 UNSAFE_SECRETS = ("change", "secret", "default", "example", "password")
@@ -133,7 +134,9 @@ def _refuse_unsafe(settings: Mapping[str, Any]) -> None:
     if not key:
         raise ConfigurationError("production needs SECRET_KEY: at least 32 random characters")
     if len(key) < SHORTEST_SECRET or len(set(key)) < 10 or any(word in key.lower() for word in UNSAFE_SECRETS):
-        raise ConfigurationError(f"SECRET_KEY is not safe: production needs at least {SHORTEST_SECRET} random characters")
+        raise ConfigurationError(
+            f"SECRET_KEY is not safe: production needs at least {SHORTEST_SECRET} random characters"
+        )
     if not settings["DATABASE_URL"]:
         raise ConfigurationError("production needs DATABASE_URL, for example postgresql://library@localhost/library")
     if settings["DEBUG"] or settings["TESTING"]:
@@ -185,7 +188,16 @@ def _environment_text(name: str) -> str | None:
 
 def _parsed(name: str, text: str, kind: type) -> Any:
     if kind is bool:
-        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        words = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
         if text.lower() not in words:
             raise ConfigurationError(f"LIBRARY_{name} is {text!r}: write true or false")
         return words[text.lower()]

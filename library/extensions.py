@@ -65,7 +65,11 @@ def init_app(app: Flask) -> None:
     settings["CACHE_SPACE"] = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
     settings["CACHE_DEFAULT_TIMEOUT"] = settings["CACHE_SECONDS"]
     if settings["REDIS_URL"]:
-        settings |= {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": settings["REDIS_URL"], "CACHE_KEY_PREFIX": "library:"}
+        settings |= {
+            "CACHE_TYPE": "RedisCache",
+            "CACHE_REDIS_URL": settings["REDIS_URL"],
+            "CACHE_KEY_PREFIX": "library:",
+        }
         settings["CACHE_OPTIONS"] = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}
         settings["RATELIMIT_STORAGE_OPTIONS"] = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}
     else:

@@ -11,6 +11,7 @@ import pytest
 from documented import DocumentedClient
 from factories import Factories
 from flask import Flask
+from served import Served
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
@@ -176,3 +177,11 @@ def as_librarian(signed_in, make: Factories) -> DocumentedClient:
 @pytest.fixture
 def as_admin(signed_in, make: Factories) -> DocumentedClient:
     return signed_in(make.user(username="adam", role=Role.ADMIN))
+
+
+@pytest.fixture
+def served(new_database, tmp_path: Path) -> Iterator[Served]:
+    """A real server with two workers on a database of its own."""
+    running = Served(tmp_path, new_database())
+    yield running
+    running.stop()

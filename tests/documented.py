@@ -95,7 +95,9 @@ def check(app: Flask, response: TestResponse) -> None:
 
 
 def _check_body(app: Flask, response: TestResponse, where: list[str]) -> None:
-    pointer = "/".join(part.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D") for part in where)
+    pointer = "/".join(
+        part.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D") for part in where
+    )
     schema = {"$ref": f"urn:library#/{pointer}"}
     validator = Draft202012Validator(schema, registry=_registry(app), format_checker=FormatChecker())
     validator.validate(response.get_json(force=True))

@@ -77,7 +77,11 @@ class Factories:
         later = now + timedelta(days=30)
         return self._kept(
             UserSession(
-                user_id=user.id, refresh_jti=f"jti{next(self.numbers)}", started_at=now, rotated_at=now, expires_at=later
+                user_id=user.id,
+                refresh_jti=f"jti{next(self.numbers)}",
+                started_at=now,
+                rotated_at=now,
+                expires_at=later,
             )
         )
 

@@ -2,10 +2,10 @@
 
 from flask import Flask
 
-from library import __version__
 from library.api import auth, books, branches, copies, headings, house, loans, orders, users
 from library.api.plumbing import edge, errors, limits, logs, pages
 from library.api.plumbing.document import Api
+from library.config import VERSION
 
 RESOURCES = (
     auth.blp,
@@ -39,13 +39,15 @@ def init_app(app: Flask) -> None:
     """Register every resource, the document and its pages."""
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    app.config.update(API_TITLE=app.config["LIBRARY_NAME"], API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
+    app.config.update(API_TITLE=app.config["LIBRARY_NAME"], API_VERSION=VERSION, OPENAPI_VERSION="3.1.0")
     app.config["MAX_CONTENT_LENGTH"] = app.config["LARGEST_BODY"]
     edge.init_app(app)
     errors.init_app(app)
     limits.init_app(app)
     logs.init_app(app)
-    api = Api(app, info={"description": FIRST_STEPS, "license": {"name": "MIT", "identifier": "MIT"}}, servers=[{"url": "/"}])
+    api = Api(
+        app, info={"description": FIRST_STEPS, "license": {"name": "MIT", "identifier": "MIT"}}, servers=[{"url": "/"}]
+    )
     for blp in RESOURCES:
         api.register_blueprint(blp)
     pages.init_app(app, api)

@@ -35,7 +35,9 @@ class RegistrationSchema(RequestSchema):
 class LogInSchema(RequestSchema):
     """Who logs in: an e-mail address, a username or a card barcode in `email` (or `username`), and the password."""
 
-    email = Text(254, metadata={"description": "E-mail address, username or card barcode.", "example": "jdoe@example.com"})
+    email = Text(
+        254, metadata={"description": "E-mail address, username or card barcode.", "example": "jdoe@example.com"}
+    )
     username = Text(254, metadata={"description": "Another name of `email`."})
     password = Password(LONGEST_PASSWORD, required=True, metadata={"example": "password123"})
 

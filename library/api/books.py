@@ -9,7 +9,8 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryWhole, Ref, Text
+from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryWhole, Text
+from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, input_of, patch_of, shown
 from library.exchange import numbers
 from library.extensions import db
@@ -130,7 +131,9 @@ class BookPatchSchema(_Lists, patch_of(BookSchema)):  # type: ignore[misc]
 class BookQuerySchema(QuerySchema):
     """How readers look for books."""
 
-    q = Text(500, 0, metadata={"description": "All these words, the last may be the beginning of one.", "example": "whale"})
+    q = Text(
+        500, 0, metadata={"description": "All these words, the last may be the beginning of one.", "example": "whale"}
+    )
     ids = ListOf(QueryWhole(1), max_length=100)
     author_id = QueryWhole(1)
     subject_id = QueryWhole(1)
@@ -196,5 +199,3 @@ class BookById(MethodView):
     def delete(self, book: Book) -> None:
         """Delete a book that nothing needs any more."""
         changes.delete(db.session, book)
-
-

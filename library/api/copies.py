@@ -8,7 +8,8 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Cents, Choice, Id, QueryWhole, Ref, Text
+from library.api.plumbing.fields import Cents, Choice, Id, QueryWhole, Text
+from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import QuerySchema, Schema, patch_of, shown
 from library.extensions import db
 from library.models import Book, Branch, Copy, CopyCondition, CopyPlace, ItemType
@@ -106,5 +107,3 @@ class CopyById(MethodView):
     def delete(self, copy: Copy) -> None:
         """Delete a copy that was never lent."""
         holdings.delete_copy(db.session, copy)
-
-

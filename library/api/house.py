@@ -7,9 +7,9 @@ import marshmallow as ma
 from flask import current_app
 from flask.views import MethodView
 
-from library import __version__
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem
+from library.config import VERSION
 from library.database import schema_is_at_head
 from library.extensions import db, migrations_folder
 from library.rules.access import ANYONE
@@ -55,7 +55,7 @@ class Library(MethodView):
         settings = current_app.config
         return {
             "name": settings["LIBRARY_NAME"],
-            "version": __version__,
+            "version": VERSION,
             "currency": settings["CURRENCY"],
             "open_catalogue": settings["PUBLIC_CATALOGUE"],
             "self_registration": settings["SELF_REGISTRATION"],
@@ -103,5 +103,3 @@ class Ready(MethodView):
         if shutil.disk_usage(current_app.instance_path).free < LEAST_DISK:
             raise Problem(503, "The disk is full.", headers={"Retry-After": "60"})
         return {"status": "ok"}
-
-

@@ -5,14 +5,14 @@ from typing import Any
 import marshmallow as ma
 from flask import current_app, g
 from flask.views import MethodView
-from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.copies import CopySchema
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem
-from library.api.plumbing.fields import Choice, Day, Id, MomentField, Nested, QueryRef, QueryWhole, Ref, Text
+from library.api.plumbing.fields import Choice, Day, Id, MomentField, Nested, QueryWhole, Text
 from library.api.plumbing.gate import actor
+from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
 from library.extensions import db
 from library.models import Branch, Loan, User

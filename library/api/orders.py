@@ -9,8 +9,9 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Choice, Id, Lines, ListOf, Nested, QueryFlag, QueryRef, Ref, Whole
+from library.api.plumbing.fields import Choice, Id, Lines, ListOf, Nested, QueryFlag, Whole
 from library.api.plumbing.gate import actor
+from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
 from library.extensions import db
 from library.models import Book, Order, OrderLine, OrderStatus, User

@@ -8,9 +8,10 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Choice, Day, Email, Flag, Lines, Password, QueryFlag, QueryRef, Ref, Text
+from library.api.plumbing.fields import Choice, Day, Email, Flag, Lines, Password, QueryFlag, Text
 from library.api.plumbing.gate import actor
 from library.api.plumbing.nouns import plain_noun
+from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, shown
 from library.extensions import db
 from library.models import Branch, PatronCategory, Role, User

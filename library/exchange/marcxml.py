@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from io import BufferedIOBase
 from typing import Any
 
-from defusedxml.common import DTDForbidden  # type: ignore[import-untyped]
-from defusedxml.ElementTree import DefusedXMLParser, ParseError  # type: ignore[import-untyped]
+from defusedxml.common import DTDForbidden
+from defusedxml.ElementTree import DefusedXMLParser, ParseError
 from pymarc import Field, Indicators, Record, Subfield
 
 from library.exchange.frames import BLOCK

@@ -60,7 +60,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment}  # noqa: RUF012 - read by SQLAlchemy as it stands
+    type_annotation_map = {datetime: Moment}
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, sort_order=-1)
 

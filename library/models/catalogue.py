@@ -103,7 +103,9 @@ class Book(Versioned, Base):
     subtitle: Mapped[str | None] = mapped_column(String(2000), doc="Remainder of the title.")
     publisher: Mapped[str | None] = mapped_column(String(500), doc="Publisher as printed.")
     year: Mapped[int | None] = mapped_column(doc="Year of publication, where it is a number.")
-    year_text: Mapped[str | None] = mapped_column(String(200), doc="Date of publication as printed: `c1998`, `[19--?]`.")
+    year_text: Mapped[str | None] = mapped_column(
+        String(200), doc="Date of publication as printed: `c1998`, `[19--?]`."
+    )
     edition: Mapped[str | None] = mapped_column(String(500), doc="Edition statement.")
     language: Mapped[str | None] = mapped_column(String(3), index=True, doc="Language, a MARC code: `eng`.")
     pages: Mapped[int | None] = mapped_column(doc="Number of pages.")

@@ -149,7 +149,9 @@ def _closeness(wanted: list[str]) -> Any:
     """The title itself before titles that begin so, before titles that hold the words, before the rest."""
     text = " ".join(wanted)
     within = and_(*((" " + Book.title_key).contains(f" {word}", autoescape=True) for word in wanted))
-    return case((Book.title_key == text, 0), (Book.title_key.startswith(text, autoescape=True), 1), (within, 2), else_=3)
+    return case(
+        (Book.title_key == text, 0), (Book.title_key.startswith(text, autoescape=True), 1), (within, 2), else_=3
+    )
 
 
 def _is_available(wanted: bool) -> Any:

@@ -61,9 +61,7 @@ class Result:
 Numbered = tuple[int, BookRecord]
 
 
-def import_batch(
-    session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime
-) -> list[Result]:
+def import_batch(session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime) -> list[Result]:
     """Take in a batch of (position, record) of at most 200, and say what became of each.
 
     A record that the database refuses costs that record only. A duplicate has the same control number as a book
@@ -85,9 +83,7 @@ def _import_alone(session: Session, numbered: Numbered, on_duplicate: OnDuplicat
         return Result(position, Outcome.FAILED, record.control_number, "the database refused the record")
 
 
-def _import_all(
-    session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime
-) -> list[Result]:
+def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime) -> list[Result]:
     known = {} if on_duplicate is OnDuplicate.ADD else _known_books(session, [record for _, record in batch])
     seen: set[Any] = set()
     results, new = [], []
@@ -121,7 +117,7 @@ def _known_books(session: Session, records: Sequence[BookRecord]) -> dict[Any, i
     known: dict[Any, int] = {}
     if numbers:
         rows = session.execute(select(Book.control_number, Book.id).where(Book.control_number.in_(numbers)))
-        known |= {number: key for number, key in rows}
+        known |= {row.control_number: row.id for row in rows}
     pairs = {(row.scheme, row.value) for record in records if not record.control_number for row in record.identifiers}
     if pairs:
         identified = select(Book.title_key, Identifier.scheme, Identifier.value, Book.id).join(
@@ -164,14 +160,21 @@ def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> None
     if not records:
         return
     authors, subjects = _authors(session, records), _subjects(session, records)
-    rows = [_columns(record) | _derived(record) | {"version": 1, "created_at": now, "updated_at": now} for record in records]
+    rows = [
+        _columns(record) | _derived(record) | {"version": 1, "created_at": now, "updated_at": now} for record in records
+    ]
     ids = _insert(session, Book, rows)
     pairs = list(zip(ids, records, strict=True))
     _insert(
         session,
         Contribution,
         [
-            {"book_id": key, "author_id": authors[row.name, row.dates], "role": ContributorRole(row.role), "position": at}
+            {
+                "book_id": key,
+                "author_id": authors[row.name, row.dates],
+                "role": ContributorRole(row.role),
+                "position": at,
+            }
             for key, record in pairs
             for at, row in enumerate(record.contributors, 1)
         ],

@@ -28,12 +28,6 @@ class PatronNotFound(Refusal):
     pointer = "/patron_barcode"
 
 
-class BranchNotKnown(Refusal):
-    """Neither the request nor the account of the desk says at which branch this happens."""
-
-    pointer = "/branch_id"
-
-
 class PatronInactive(Refusal):
     """The patron's account is not active."""
 
@@ -119,14 +113,13 @@ class Desk:
     """Who stands at which desk, and what they may let pass."""
 
     actor: User
-    branch: Branch | None
+    branch: Branch
     self_registered_may_borrow: bool = False
 
 
 @refuses(
     ItemNotFound,
     PatronNotFound,
-    BranchNotKnown,
     PatronInactive,
     ItemOnLoan,
     DueInThePast,
@@ -150,12 +143,11 @@ def check_out(
     patron = locks.lock_patron(session, patron_barcode)
     copy = locks.lock_copy(session, copy_barcode)
     branch = desk.branch
-    reasons: list[Refusal] = [BranchNotKnown()] if branch is None else []
-    reasons += _against_patron(patron, desk, branch, now) + _against_copy(copy)
+    reasons = _against_patron(patron, desk, now) + _against_copy(copy)
     if due_at is not None and due_at <= now:
         reasons.append(DueInThePast())
     refuse_if_any(reasons)
-    assert patron is not None and copy is not None and branch is not None
+    assert patron is not None and copy is not None
     due_on = calendar.due_on(now, policies.LOAN_DAYS, branch.time_zone)
     due_at = due_at or calendar.end_of_day(due_on, branch.time_zone)
     loan = Loan(
@@ -180,7 +172,7 @@ def check_out(
     return loan
 
 
-def _against_patron(patron: User | None, desk: Desk, branch: Branch | None, now: datetime) -> list[Refusal]:
+def _against_patron(patron: User | None, desk: Desk, now: datetime) -> list[Refusal]:
     if patron is None:
         return [PatronNotFound()]
     reasons: list[Refusal] = []
@@ -188,7 +180,7 @@ def _against_patron(patron: User | None, desk: Desk, branch: Branch | None, now:
         reasons.append(PatronInactive())
     if not patron.confirmed and not desk.self_registered_may_borrow:
         reasons.append(PatronUnconfirmed())
-    today = calendar.local_day(now, branch.time_zone if branch else "UTC")
+    today = calendar.local_day(now, desk.branch.time_zone)
     if patron.expires_on is not None and patron.expires_on < today:
         reasons.append(PatronExpired(expires_on=patron.expires_on.isoformat()))
     return reasons
@@ -213,7 +205,7 @@ def _see(copy: Copy, branch: Branch, now: datetime) -> None:
     copy.last_seen_at = now
 
 
-@refuses(ItemNotFound, BranchNotKnown, ReturnedBeforeLoan)
+@refuses(ItemNotFound, ReturnedBeforeLoan)
 def check_in(
     session: Session, desk: Desk, copy_barcode: str, now: datetime, returned_at: datetime | None = None
 ) -> CheckIn:
@@ -225,14 +217,12 @@ def check_in(
     reasons: list[Refusal] = []
     if copy is None:
         reasons.append(ItemNotFound())
-    if desk.branch is None:
-        reasons.append(BranchNotKnown())
     loan = locks.lock_open_loan(session, copy) if copy else None
     back_at = min(returned_at or now, now)
     if loan is not None and back_at < loan.checked_out_at:
         reasons.append(ReturnedBeforeLoan())
     refuse_if_any(reasons)
-    assert copy is not None and desk.branch is not None
+    assert copy is not None
     if loan is not None:
         loan.closed_at, loan.closed_as = back_at, LoanClosing.RETURNED
         loan.closed_by_id, loan.returned_branch_id = desk.actor.id, desk.branch.id
@@ -289,4 +279,3 @@ _LOAN_FILTERS = {
     "due_on_min": lambda day: Loan.due_on >= day,
     "due_on_max": lambda day: Loan.due_on <= day,
 }
-

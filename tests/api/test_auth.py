@@ -52,6 +52,12 @@ def test_another_persons_card_is_no_username(client, make):
     assert client.post("/users/register", json=body).status_code == 409
 
 
+def test_a_library_may_make_all_accounts_itself(migrated):
+    client = migrated(SELF_REGISTRATION=False).test_client()
+    body = {"username": "jdoe", "email": "x@example.com", "password": "password123"}
+    assert client.post("/users/register", json=body).json["errors"][0]["code"] == "registration_closed"
+
+
 def test_a_short_password_is_refused(client):
     body = {"username": "jdoe", "email": "j@example.com", "password": "short"}
     answer = client.post("/users/register", json=body)
@@ -147,14 +153,42 @@ def forged(app, **claims) -> str:
 def test_hostile_tokens_are_401(app, client, make):
     user = make.user()
     opened = make.session_of(user)
-    good = {"sub": str(user.id), "role": "patron", "iat": 1, "exp": 4102444800, "jti": "x", "aud": "library",
-            "iss": "library", "typ": "access", "sid": opened.id, "ver": 1, "fresh": False}
+    good = {
+        "sub": str(user.id),
+        "role": "patron",
+        "iat": 1,
+        "exp": 4102444800,
+        "jti": "x",
+        "aud": "library",
+        "iss": "library",
+        "typ": "access",
+        "sid": opened.id,
+        "ver": 1,
+        "fresh": False,
+    }
     assert client.get("/users/me", headers=bearer(forged(app, **good))).status_code == 200
-    hostile = [good | {name: value} for name, value in [
-        ("sub", user.id), ("sub", "abc"), ("sub", "99999999999"), ("sub", "²"), ("role", "king"), ("exp", 1),
-        ("aud", "other"), ("iss", "other"), ("typ", "refresh"), ("sid", "1"), ("sid", 2**40), ("ver", None),
-        ("ver", 2), ("key", "x" * 40)]]
-    hostile += [{name: value for name, value in good.items() if name != missing} for missing in good if missing != "fresh"]
+    hostile = [
+        good | {name: value}
+        for name, value in [
+            ("sub", user.id),
+            ("sub", "abc"),
+            ("sub", "99999999999"),
+            ("sub", "²"),
+            ("role", "king"),
+            ("exp", 1),
+            ("aud", "other"),
+            ("iss", "other"),
+            ("typ", "refresh"),
+            ("sid", "1"),
+            ("sid", 2**40),
+            ("ver", None),
+            ("ver", 2),
+            ("key", "x" * 40),
+        ]
+    ]
+    hostile += [
+        {name: value for name, value in good.items() if name != missing} for missing in good if missing != "fresh"
+    ]
     texts = [forged(app, **claims) for claims in hostile]
     texts += [jwt.encode(good, None, algorithm="none"), "x", "a.b.c", "", "Bearer", "é"]
     for text in texts:

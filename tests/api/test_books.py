@@ -128,8 +128,20 @@ def test_filters_and_sort(as_patron, make, melville):
     assert as_patron.get(f"/copies?barcode={copy.barcode}").json[0]["book_id"] == faust.id
 
 
-@pytest.mark.parametrize("query", ["page=0", "page=x", "page_size=101", "page_size=5&per_page=5", "sort=colour",
-                                   "sort=year,-year", "what=1", "page=1&page=2", "page=2000&page_size=100"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page=0",
+        "page=x",
+        "page_size=101",
+        "page_size=5&per_page=5",
+        "sort=colour",
+        "sort=year,-year",
+        "what=1",
+        "page=1&page=2",
+        "page=2000&page_size=100",
+    ],
+)
 def test_bad_parameters_are_named(as_patron, query):
     answer = as_patron.get(f"/books?{query}")
     assert answer.status_code == 422, answer.text

@@ -27,7 +27,10 @@ def test_check_out_lends_until_the_end_of_a_local_day(as_librarian, make, patron
     answer = check_out(as_librarian, copy, patron)
     assert answer.status_code == 201, answer.text
     assert (answer.json["copy_id"], answer.json["book_id"], answer.json["patron_id"]) == (
-        copy.id, copy.book_id, patron.id)
+        copy.id,
+        copy.book_id,
+        patron.id,
+    )
     due_at = datetime.fromisoformat(answer.json["due_at"])
     out_at = datetime.fromisoformat(answer.json["checked_out_at"])
     assert date.fromisoformat(answer.json["due_on"]) - out_at.date() in (timedelta(LOAN_DAYS), timedelta(LOAN_DAYS + 1))
@@ -52,7 +55,13 @@ def test_all_reasons_at_once_the_gravest_first(as_librarian, make):
     patron = make.user(active=False, confirmed=False, expires_on=date(2020, 1, 1))
     answer = check_out(as_librarian, copy, patron, due_at="2020-01-01T00:00:00Z")
     assert codes(answer) == [
-        "patron_inactive", "due_in_the_past", "patron_unconfirmed", "patron_expired", "not_for_loan", "bad_condition"]
+        "patron_inactive",
+        "due_in_the_past",
+        "patron_unconfirmed",
+        "patron_expired",
+        "not_for_loan",
+        "bad_condition",
+    ]
     assert answer.json["errors"][3]["params"] == {"expires_on": "2020-01-01"}
     assert answer.json["errors"][0]["overridable"] is False
 
@@ -90,7 +99,9 @@ def test_check_in_says_where_the_copy_goes(as_librarian, make, patron, session):
     assert (answer.json["loan"]["closed_as"], answer.json["loan"]["returned_branch_id"]) == ("returned", home)
     assert answer.json["route"] == {"action": "send", "branch_id": copy.home_branch_id, "reason": "home"}
     assert (answer.json["copy"]["place"], answer.json["copy"]["transit_to_branch_id"]) == (
-        "in_transit", copy.home_branch_id)
+        "in_transit",
+        copy.home_branch_id,
+    )
     at_home = as_librarian.post("/check-ins", json={"copy_barcode": copy.barcode, "branch_id": copy.home_branch_id})
     assert at_home.json["loan"] is None
     assert (at_home.json["route"]["action"], at_home.json["copy"]["place"]) == ("shelve", "available")

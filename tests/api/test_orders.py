@@ -24,7 +24,10 @@ def test_bad_lines_name_their_place_and_store_nothing(as_librarian, make):
     body = {"lines": [{"book_id": book.id, "quantity": 1}, {"book_id": book.id, "quantity": 0}, {"book_id": 9}]}
     answer = as_librarian.post("/orders", json=body)
     assert {error["pointer"] for error in answer.json["errors"]} == {
-        "/lines/1/quantity", "/lines/2/quantity", "/lines/2/book_id"}
+        "/lines/1/quantity",
+        "/lines/2/quantity",
+        "/lines/2/book_id",
+    }
     assert as_librarian.get("/orders").json == []
 
 

@@ -1,6 +1,11 @@
 """Short ways to make MARC records for the tests of this folder."""
 
+import io
+
 from pymarc import Field, Indicators, Record, Subfield
+
+from library.exchange.marc import read_marc
+from library.exchange.records import BookRecord, RecordFault
 
 LEADER = "00000nam a2200000 a 4500"
 
@@ -27,3 +32,10 @@ def record(*lines: str, leader: str = LEADER) -> Record:
 def titled(title: str, *lines: str, leader: str = LEADER) -> Record:
     """A record with that title and these further fields."""
     return record(*lines, f"245 00 $a{title}", leader=leader)
+
+
+def read(data: bytes) -> list[BookRecord | RecordFault]:
+    """Everything in these bytes of ISO 2709, its positions checked."""
+    numbered = list(read_marc(io.BytesIO(data)))
+    assert [position for position, _ in numbered] == list(range(1, len(numbered) + 1))
+    return [item for _, item in numbered]

@@ -85,7 +85,9 @@ class Blueprint(SmorestBlueprint):
         `own_transaction`: the view begins by itself, for it has slow work to do outside. `prepare`: slow work done
         before the gate begins, for callers whose token carries the permission. `limited`: whether a call counts.
         """
-        return mark(permission=permission, passage=gate.Passage(permission, own_transaction, limited, prepare))
+        return mark(
+            permission=permission, limited=limited, passage=gate.Passage(permission, own_transaction, limited, prepare)
+        )
 
     @staticmethod
     def obeys(*rules: Any) -> Callable[[View], View]:

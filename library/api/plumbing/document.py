@@ -87,7 +87,7 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     responses = doc.setdefault("responses", {})
     for status in [code for code, answer in responses.items() if isinstance(answer, str) and code != "default"]:
         del responses[status]
-    failures = {429, 503, *marks.get("failures", ())}
+    failures = {400, 503, *marks.get("failures", ()), *((429,) if marks["limited"] else ())}
     parameters = doc.setdefault("parameters", [])
     if marks["permission"] != access.ANYONE:
         failures |= {401, 403}
@@ -98,7 +98,7 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     if marks.get("finds") is not None:
         failures.add(404)
     if "requestBody" in doc:
-        failures |= {400, 413, 415, 422}
+        failures |= {413, 415, 422}
         if method == "patch":
             content = doc["requestBody"]["content"]
             content["application/merge-patch+json"] = content["application/json"]
@@ -156,4 +156,3 @@ def _refused(refusals: Any) -> dict[str, Any]:
         "description": f"Refused, and nothing changed:\n{sentences}",
         "content": {PROBLEM: {"schema": {"allOf": [ProblemSchema, narrowed]}}},
     }
-

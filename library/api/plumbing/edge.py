@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from library.api.plumbing.errors import Problem
 
@@ -47,6 +48,9 @@ class Body:
 
 def init_app(app: Flask) -> None:
     """Look at every request as it comes in, and put the common headers on every answer."""
+    proxies = app.config["TRUSTED_PROXIES"]
+    if proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
     app.before_request(_arrive)
     app.after_request(_leave)
 

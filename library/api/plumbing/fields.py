@@ -8,19 +8,15 @@ from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
 import marshmallow as ma
-from flask import g
-from sqlalchemy import select
 from webargs.fields import DelimitedList
 
-from library.extensions import db
-from library.models import HIGHEST_ID, Base
-from library.rules import access
+from library.models import HIGHEST_ID
 
 FIRST_YEAR, LAST_YEAR = 1900, 2200
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_OF_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
+WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(\.[^@\s\"(),:;<>\[\]\\.]+)*\Z")
@@ -105,8 +101,9 @@ class Password(Text):
         if _SURROGATE.search(value) or "\0" in value:
             raise self.make_error("bad_characters")
         if not self.min_length <= len(value) <= self.max_length:
-            raise self.make_error("too_short" if len(value) < self.min_length else "too_long",
-                                  low=self.min_length, high=self.max_length)
+            raise self.make_error(
+                "too_short" if len(value) < self.min_length else "too_long", low=self.min_length, high=self.max_length
+            )
         return value
 
     def document(self) -> dict[str, Any]:
@@ -165,7 +162,7 @@ class QueryWhole(Whole):
     """A whole number as a query string writes it: digits."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not isinstance(value, str) or not _WHOLE.match(value):
+        if not isinstance(value, str) or not WHOLE.match(value):
             raise self.make_error("type", expected="a whole number")
         return super()._deserialize(int(value), attr, data, **kwargs)
 
@@ -182,46 +179,6 @@ class Id(Whole):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(low=1, **kwargs)
-
-
-class Ref(Id):
-    """The number of another record; what the view gets is the record itself, under the name without `_id`."""
-
-    default_error_messages: ClassVar[dict[str, str]] = {"not_found": "There is no such {noun}."}
-
-    def __init__(self, table: type[Base], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.table = table
-
-    def _bind_to_schema(self, field_name: str, parent: Any) -> None:
-        super()._bind_to_schema(field_name, parent)
-        self.attribute = field_name.removesuffix("_id")
-
-    def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = None) -> Any:
-        return getattr(obj, attr)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        key = super()._deserialize(value, attr, data, **kwargs)
-        statement = access.visible(select(self.table).where(self.table.id == key), self.table, g.actor)
-        row = db.session.scalars(statement).one_or_none()
-        if row is None:
-            noun = re.sub(r"(?<!^)(?=[A-Z])", " ", self.table.__name__).lower()
-            code = f"{noun.replace(' ', '_')}_not_found"
-            raise ma.ValidationError(Fault(self.error_messages["not_found"].format(noun=noun), code))
-        return row
-
-
-class QueryRef(Ref):
-    """A record's number in a query string; the view gets the number, under the same name."""
-
-    def _bind_to_schema(self, field_name: str, parent: Any) -> None:
-        super()._bind_to_schema(field_name, parent)
-        self.attribute = field_name
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if not isinstance(value, str) or not _WHOLE.match(value):
-            raise self.make_error("type", expected="a whole number")
-        return super()._deserialize(int(value), attr, data, **kwargs).id
 
 
 class Flag(Coded, ma.fields.Boolean):

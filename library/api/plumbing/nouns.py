@@ -39,7 +39,6 @@ def plain_noun(
     rows = select_rows or (lambda **_: select(table))
     noun, plural = blp.singular.replace("_", " "), blp.name.replace("-", " ")
 
-    @blp.route(f"/{blp.name}")
     class Collection(MethodView):
         @blp.allow(read)
         @blp.arguments(query, location="query")
@@ -106,4 +105,5 @@ def plain_noun(
         for method, sentence in sentences.items():
             if hasattr(view, method):
                 getattr(view, method).__doc__ = sentence.replace(" a i", " an i").replace(" a a", " an a")
+    blp.route(f"/{blp.name}")(Collection)
     blp.route(f"/{blp.name}/<id:{blp.singular}_id>")(One)

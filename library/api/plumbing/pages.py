@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,10 +11,10 @@ from pathlib import Path
 from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
 from werkzeug import Response
 
-from library import __version__
 from library.api.plumbing.document import Api
 from library.api.plumbing.errors import Problem
 from library.api.plumbing.rendering import dump_json
+from library.config import VERSION
 
 OURS = Path(__file__).parent.parent / "pages"
 VENDOR = "offapi"
@@ -21,6 +22,7 @@ VENDOR = "offapi"
 # What may be asked for below /docs/assets, and whose file it is: a name is only ever looked up here.
 ASSETS = {
     "icon.svg": OURS.name,
+    "pages.css": OURS.name,
     "redoc.js": VENDOR,
     "swagger.js": OURS.name,
     "swagger_bundle.js": VENDOR,
@@ -32,7 +34,7 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
 }
 
-# Swagger UI and Redoc write styles and small pictures into the page, and Redoc searches in a worker.
+# Swagger UI and Redoc write styles and small pictures into the page; Redoc's search may run in a worker.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
     "img-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; "
@@ -98,7 +100,7 @@ def asset_url(name: str) -> str:
 def init_app(app: Flask, api: Api) -> None:
     """Serve the document, its pages and the index: plain routes, for which no limit counts."""
     document = cache(lambda: Kept.of(dump_json(api.spec.to_dict()), "application/json"))
-    routes = {
+    routes: dict[str, tuple[str, Callable[..., Response]]] = {
         "/": ("index", _index),
         "/openapi.json": ("document", lambda: document().response(SHORT)),
         "/docs": ("docs", lambda: _page("docs.html")),
@@ -117,15 +119,20 @@ def _index() -> Response:
     if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
         response = redirect(url_for("pages.docs"))
     else:
-        places = {name: url_for(f"pages.{endpoint}") for name, endpoint in _PLACES.items()}
-        index = {"name": current_app.config["LIBRARY_NAME"], "version": __version__, **places}
-        index["library"] = url_for("library.Library")
-        response = Response(dump_json(index), content_type="application/json")
+        response = Response(dump_json(_places()), content_type="application/json")
     response.headers["Vary"] = "Accept"
     return response
 
 
-_PLACES = {"openapi": "document", "docs": "docs", "redoc": "redoc"}
+def _places() -> dict[str, str]:
+    return {
+        "name": current_app.config["LIBRARY_NAME"],
+        "version": VERSION,
+        "openapi": url_for("pages.document"),
+        "docs": url_for("pages.docs"),
+        "redoc": url_for("pages.redoc"),
+        "library": url_for("library.Library"),
+    }
 
 
 def _page(template: str) -> Response:

@@ -9,7 +9,7 @@ from flask import Response, current_app, g, request
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from library.api.plumbing.errors import Problem, invalid
+from library.api.plumbing.errors import invalid
 from library.api.plumbing.fields import Fault, QueryWhole, SortBy
 from library.api.plumbing.rendering import conditional, dump_json, private, tag_of
 from library.api.plumbing.schemas import QuerySchema
@@ -25,8 +25,10 @@ HEADERS = {
         "next_page, total_is.",
         "schema": {"type": "string"},
     },
-    "Link": {"description": "Addresses of the first, previous, next and last page (RFC 8288).",
-             "schema": {"type": "string"}},
+    "Link": {
+        "description": "Addresses of the first, previous, next and last page (RFC 8288).",
+        "schema": {"type": "string"},
+    },
 }
 
 
@@ -97,7 +99,9 @@ def _link(response: Response, page: int, size: int, total: int) -> None:
         if pages * size <= current_app.config["DEEPEST_ROW"]:
             links["last"] = pages
     response.headers["X-Pagination"] = dump_json(meta).decode()
-    others = [(key, value) for key, value in request.args.items(multi=True) if key not in ("page", "page_size", "per_page")]
+    others = [
+        (key, value) for key, value in request.args.items(multi=True) if key not in ("page", "page_size", "per_page")
+    ]
     parts = [
         f'<{request.path}?{urlencode([*others, ("page", number), ("page_size", size)])}>; rel="{relation}"'
         for relation, number in links.items()

@@ -1,0 +1,79 @@
+"""`flask users`: the first accounts of a library, made by whoever holds its server."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from library.cli.common import operator, ready_session
+from library.database import transaction
+from library.models import Role
+from library.rules import changes
+from library.rules import users as rules
+from library.rules.errors import Refused
+
+LONGEST_PASSWORD = 128
+# A command line of the wrong encoding arrives with surrogates, which no database takes.
+_USERNAME = re.compile(r"[^\s@\0\ud800-\udfff]{2,100}")
+_EMAIL = re.compile(r"(?=.{3,254}\Z)[^\s@\0\ud800-\udfff]+@[^\s@.\0\ud800-\udfff]+(\.[^\s@.\0\ud800-\udfff]+)*")
+_PASSWORD = re.compile(r"[^\0\ud800-\udfff]*")
+
+users = AppGroup("users", help="Accounts.")
+
+
+@users.command("create-admin")
+@click.option("--username", prompt="Username", help="Name to log in with.")
+@click.option("--email", prompt="E-mail", help="E-mail address.")
+@click.option("--password", help="Password; others on this machine may see it here: better let it be asked for.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of the standard input.")
+def create_admin(username: str, email: str, password: str | None, password_stdin: bool) -> None:
+    """Make an account that may do everything.
+
+    The password is asked for, without showing it, unless one of the options gives it.
+    """
+    username, email = (unicodedata.normalize("NFC", text).strip() for text in (username, email))
+    _require(_USERNAME, username, "a username has 2 to 100 characters, without blanks and @")
+    _require(_EMAIL, email, "this is not an e-mail address")
+    if password_stdin:
+        password = click.get_text_stream("stdin").readline().rstrip("\r\n")
+    elif password is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    _check_password(password, current_app.config["PASSWORD_MIN_LENGTH"])
+    password_hash = rules.hash_password(password)
+    values = {"username": username, "email": email, "role": Role.ADMIN, "password_hash": password_hash}
+    with ready_session() as session:
+        try:
+            with transaction(session, write=True):
+                rules.create_user(session, operator(), values, datetime.now(UTC))
+        except Refused as refused:
+            raise click.ClickException(_kindly(refused)) from refused
+    click.echo(f"{username} is an admin now: log in with POST /users/login.")
+
+
+def _require(form: re.Pattern[str], text: str, complaint: str) -> None:
+    if not form.fullmatch(text):
+        raise click.ClickException(complaint)
+
+
+def _check_password(password: str, shortest: int) -> None:
+    _require(_PASSWORD, password, "the password is not valid text")
+    if not shortest <= len(password) <= LONGEST_PASSWORD:
+        raise click.ClickException(f"the password needs {shortest} to {LONGEST_PASSWORD} characters")
+
+
+def _kindly(refused: Refused) -> str:
+    """One line about what is in the way."""
+    taken = [
+        name for reason in refused.reasons if isinstance(reason, changes.AlreadyExists) for name in _members(reason)
+    ]
+    if taken:
+        return f"there is an account with this {' and '.join(taken)} already"
+    return " ".join(reason.sentence() for reason in refused.reasons)
+
+
+def _members(reason: changes.AlreadyExists) -> list[str]:
+    words = {"email": "e-mail address"}
+    return [words.get(name, name) for name in reason.params["members"]]

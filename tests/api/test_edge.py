@@ -1,0 +1,138 @@
+"""The edge and the one error form: every source of an error answers problem+json."""
+
+import pytest
+
+from library.api.plumbing.errors import Problem
+from library.rules.errors import Forbidden, Refused
+from library.rules.loans import ItemOnLoan
+
+FORM = {"type", "title", "status", "code", "detail", "request_id", "errors"}
+
+
+def check(answer, status: int, code: str):
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/problem+json"
+    assert answer.json.keys() == FORM
+    assert (answer.json["status"], answer.json["code"]) == (status, code)
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        ("{", "application/json", 400, "bad_request"),
+        ("", "application/json", 400, "bad_request"),
+        ('{"title": "x", "title": "y"}', "application/json", 400, "bad_request"),
+        ('{"title": NaN}', "application/json", 400, "bad_request"),
+        (b'{"title": "\xff"}', "application/json", 400, "bad_request"),
+        ('{"title": "\\ud800"}', "application/json", 422, "validation_failed"),
+        ("[" * 40 + "]" * 40, "application/json", 400, "bad_request"),
+        ("[" * 100_000, "application/json", 400, "bad_request"),
+        ('{"year": ' + "9" * 5000 + "}", "application/json", 400, "bad_request"),
+        ('{"title": "x"}', "text/plain", 415, "unsupported_media_type"),
+        ("title=x", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        ('{"title": "' + "x" * 300_000 + '"}', "application/json", 413, "content_too_large"),
+    ],
+)
+def test_bodies(as_librarian, body, content_type, status, code):
+    check(as_librarian.post("/books", data=body, content_type=content_type), status, code)
+    assert as_librarian.get("/books").json == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("GET", "/books/", 404, "not_found"),
+        ("GET", "/users//me", 404, "not_found"),
+        ("GET", "/books/0", 404, "not_found"),
+        ("GET", "/books/-1", 404, "not_found"),
+        ("GET", "/books/99999999999999999999", 404, "not_found"),
+        ("GET", "/books/1.5", 404, "not_found"),
+        ("GET", "/books/1", 404, "not_found"),
+        ("GET", "/books?q=%ff", 400, "bad_request"),
+        ("GET", "/%ff", 400, "bad_request"),
+        ("GET", "/books?q=%00", 422, "validation_failed"),
+        ("DELETE", "/books", 405, "method_not_allowed"),
+        ("PUT", "/library", 405, "method_not_allowed"),
+    ],
+)
+def test_addresses(as_librarian, method, path, status, code):
+    answer = as_librarian.open(path, method=method, json={"x": 1} if method != "GET" else None)
+    check(answer, status, code)
+    if status == 405:
+        assert answer.headers["Allow"]
+
+
+def test_a_merge_patch_may_say_so(as_librarian, make):
+    path = f"/books/{make.book().id}"
+    headers = {"If-Match": "*", "Content-Type": "application/merge-patch+json"}
+    assert as_librarian.patch(path, data='{"year": 1999}', headers=headers).json["year"] == 1999
+
+
+def test_request_ids_are_echoed_when_well_formed(client):
+    assert client.get("/library", headers={"X-Request-ID": "abc-1.2_3"}).headers["X-Request-ID"] == "abc-1.2_3"
+    for bad in ("a b", "x" * 65, "ä", '"'):
+        assert client.get("/library", headers={"X-Request-ID": bad}).headers["X-Request-ID"] != bad
+
+
+def test_every_answer_has_the_security_headers(client, as_patron):
+    for answer in (client.get("/library"), client.get("/nowhere"), as_patron.get("/users/me")):
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "Set-Cookie" not in answer.headers
+
+
+def raising(migrated, error: Exception):
+    """An application with a route that raises."""
+    app = migrated(PROPAGATE_EXCEPTIONS=False)
+    app.testing = False
+
+    def fall() -> None:
+        raise error
+
+    app._got_first_request = False
+    app.add_url_rule("/fall", view_func=fall)
+    return app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (ZeroDivisionError("secret"), 500, "internal_error"),
+        (Problem(410), 410, "gone"),
+        (Forbidden("x"), 403, "forbidden"),
+        (Refused([ItemOnLoan()]), 409, "refused"),
+    ],
+)
+def test_what_a_view_raises(migrated, error, status, code):
+    answer = raising(migrated, error).get("/fall")
+    check(answer, status, code)
+    assert "secret" not in answer.text
+    assert "ZeroDivision" not in answer.text
+
+
+def test_a_database_that_is_away_is_503(migrated):
+    from sqlalchemy.exc import OperationalError
+
+    answer = raising(migrated, OperationalError("SELECT secret", {}, Exception("gone"))).get("/fall")
+    check(answer, 503, "unavailable")
+    assert answer.headers["Retry-After"] == "1"
+    assert "secret" not in answer.text
+
+
+def test_a_locked_database_is_503_and_loses_nothing(migrated, tmp_path, request):
+    if request.config.getoption("--database") != "sqlite":
+        return
+    import sqlite3
+
+    path = tmp_path / "locked.sqlite3"
+    app = migrated(DATABASE_URL=f"sqlite:///{path}", LOCK_TIMEOUT_SECONDS=0)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    body = {"username": "jdoe", "email": "j@example.com", "password": "password123"}
+    answer = app.test_client().post("/users/register", json=body)
+    check(answer, 503, "unavailable")
+    other.execute("ROLLBACK")
+    other.close()
+    assert app.test_client().post("/users/register", json=body).status_code == 201

@@ -1,0 +1,281 @@
+"""The house inspects itself: its laws hold for every route, every refusal, every setting, every list."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import marshmallow as ma
+import pytest
+from documented import document_of
+from flask import Flask
+from flask.views import MethodView
+from openapi_spec_validator import validate
+from sqlalchemy import event
+
+from library.api import RESOURCES
+from library.api.plumbing.blueprint import Blueprint, Unmarked
+from library.api.plumbing.fields import Coded
+from library.api.plumbing.schemas import QuerySchema, RequestSchema
+from library.config import Default, settings_of
+from library.exchange import records
+from library.extensions import db
+from library.models import AuthorKind, Base, ContributorRole, IdentifierScheme, MaterialType
+from library.rules import access, errors
+from library.rules.errors import Refusal, Refused, UndeclaredRefusal, refuses
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "library"
+
+
+def operations(app: Flask):
+    """(path, method, operation) of everything the document describes."""
+    for path, methods in document_of(app)["paths"].items():
+        for method, operation in methods.items():
+            if isinstance(operation, dict) and "responses" in operation:
+                yield path, method, operation
+
+
+def views():
+    """(rule, method, view function) of every route of every resource."""
+    for blp in RESOURCES:
+        for deferred in blp._docs.values():
+            yield from ((method, doc) for method, doc in deferred.items() if method != "parameters")
+
+
+def test_the_document_is_valid_openapi_31(shared_app):
+    document = document_of(shared_app)
+    assert document["openapi"] == "3.1.0"
+    validate(document)
+
+
+def test_every_operation_is_named_told_and_guarded(shared_app):
+    names = []
+    for path, method, operation in operations(shared_app):
+        names.append(operation["operationId"])
+        assert operation["summary"].endswith("."), (path, method)
+        assert operation["tags"], (path, method)
+        assert "security" in operation, (path, method)
+        assert any(status.startswith("2") for status in operation["responses"]), (path, method)
+    assert len(names) == len(set(names))
+
+
+def test_every_route_of_a_resource_is_documented(shared_app):
+    documented = {(path, method.upper()) for path, method, _ in operations(shared_app)}
+    for rule in shared_app.url_map.iter_rules():
+        view = shared_app.view_functions[rule.endpoint]
+        if not hasattr(view, "view_class"):
+            continue
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        for method in rule.methods - {"HEAD", "OPTIONS"}:
+            assert (path, method) in documented
+
+
+def test_a_view_without_a_permission_stops_the_start():
+    blp = Blueprint("things", "thing", "Things.", "Things")
+
+    class Things(MethodView):
+        def get(self) -> None:
+            """List things."""
+
+    with pytest.raises(Unmarked, match="GET /things"):
+        blp.route("/things")(Things)
+
+
+def test_permissions_are_granted_and_used():
+    used = {doc["library"]["permission"] for _, doc in views()}
+    granted = set().union(*access.PERMISSIONS.values())
+    # What a rule asks for by itself, beside the views.
+    asked = set(re.findall(r'may\(actor, "([\w.]+)"\)', (PACKAGE / "rules" / "users.py").read_text()))
+    assert used | asked == granted
+
+
+def test_an_undeclared_refusal_is_an_error_in_tests():
+    class Surprising(Refusal):
+        """Nobody expected this."""
+
+    try:
+
+        @refuses()
+        def rule() -> None:
+            raise Refused([Surprising()])
+
+        with pytest.raises(UndeclaredRefusal, match="surprising"):
+            rule()
+    finally:
+        del Refusal.catalogue["surprising"]
+    assert errors.strict
+
+
+def test_every_refusal_has_a_test_and_is_listed(client):
+    texts = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path.name != "test_house.py")
+    listed = {row["code"] for row in client.get("/refusals").json}
+    assert listed == set(Refusal.catalogue)
+    # Reached only by a desk without a branch, which the API answers with 422 before: tests/rules names it.
+    for code, refusal in Refusal.catalogue.items():
+        assert code in texts or refusal.__name__ in texts, f"no test names {code}"
+        assert refusal.sentence().endswith("."), code
+
+
+def test_request_schemas_use_our_fields_only(shared_app):
+    for schema in [*subclasses(RequestSchema), *subclasses(QuerySchema)]:
+        for name, field in schema().fields.items():
+            assert isinstance(field, Coded), f"{schema.__name__}.{name} is a bare {type(field).__name__}"
+
+
+def test_request_schemas_refuse_unknown_members():
+    for schema in subclasses(RequestSchema):
+        assert schema.Meta.unknown == ma.RAISE, schema.__name__
+
+
+def subclasses(base: type) -> list[type]:
+    return [found for child in base.__subclasses__() for found in (child, *subclasses(child))]
+
+
+def test_no_import_hides_in_a_function():
+    allowed = {PACKAGE / "__init__.py"}
+    for path in PACKAGE.rglob("*.py"):
+        if path in allowed or path.parent == PACKAGE / "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                hidden = [inner for inner in ast.walk(node) if isinstance(inner, ast.Import | ast.ImportFrom)]
+                assert not hidden, f"{path.name}: {node.name} imports"
+
+
+def test_modules_stay_short_and_say_what_they_are():
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 300, path
+        assert ast.get_docstring(ast.parse(text)), path
+
+
+def test_models_and_rules_load_without_flask():
+    code = (
+        "import sys, library.models, library.rules.orders, library.rules.imports, library.database;"
+        "print([name for name in ('flask', 'marshmallow', 'werkzeug') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def contracts(tmp_path):
+    """Call it with a file and a line to break the house with, in a copy; the answer of the import linter."""
+    import shutil
+
+    house = tmp_path / "house"
+    shutil.copytree(PACKAGE, house / "library", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.cfg", house / "setup.cfg")
+
+    def lint(name: str = "", line: str = "") -> subprocess.CompletedProcess:
+        if name:
+            with (house / "library" / name).open("a") as file:
+                file.write(f"\n{line}\n")
+        command = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as c; c()"
+        return subprocess.run([sys.executable, "-c", command, "--no-cache"], cwd=house, capture_output=True, text=True)
+
+    return lint
+
+
+def test_the_laws_are_kept(contracts):
+    ran = contracts()
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "broken"),
+    [
+        ("rules/calendar.py", "import flask", "No HTTP below the API BROKEN"),
+        ("rules/holdings.py", "import library.rules.loans", "Each verb leans only on verbs ranked below it BROKEN"),
+        ("models/loans.py", "import library.models.users", "Nouns know one another only by name BROKEN"),
+        ("exchange/marc.py", "import sqlalchemy", "Formats know no database BROKEN"),
+        ("api/plumbing/gate.py", "import library.api.books", "Plumbing knows no resource BROKEN"),
+        ("rules/words.py", "import library.extensions", "API and commands stand on rules, rules on models"),
+    ],
+)
+def test_a_broken_law_is_seen(contracts, name, line, broken):
+    ran = contracts(name, line)
+    assert ran.returncode != 0
+    assert broken in ran.stdout
+
+
+def test_every_setting_stands_in_the_readme_with_its_default():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]*) \|", readme, re.MULTILINE))
+    for name, default in settings_of(Default).items():
+        assert name in rows, f"{name} is not in the README"
+        shown = rows[name].strip().strip("`")
+        wanted = {"": "", True: "true", False: "false"}.get(default, str(default)) if default != 0 else "0"
+        assert shown.split(" ")[0] == wanted.split(" ")[0] or default == "", (name, shown)
+    assert set(rows) == set(settings_of(Default))
+
+
+def test_the_neutral_record_speaks_the_words_of_the_models():
+    record = inspect.getdoc(records.ContributorRecord) or ""
+    assert "ContributorRole" in record
+    assert records.BookRecord("x").material_type in list(MaterialType)
+    assert records.ContributorRecord("x").role in list(ContributorRole)
+    assert records.ContributorRecord("x").kind in list(AuthorKind)
+    assert "isbn" in list(IdentifierScheme)
+
+
+@pytest.fixture
+def statements(app):
+    ran: list[str] = []
+    with app.app_context():
+        engine = db.engine
+
+    def note(_connection, _cursor, statement, *_) -> None:
+        if not statement.startswith(("BEGIN", "PRAGMA")):
+            ran.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield ran
+    event.remove(engine, "before_cursor_execute", note)
+
+
+# Statements of a list of many rows, the gate's own look-up included; a new list gets its own line here.
+PINNED = {
+    "/authors": 4,
+    "/books": 7,
+    "/branches": 4,
+    "/copies": 3,
+    "/item-types": 4,
+    "/loans": 3,
+    "/orders": 4,
+    "/patron-categories": 3,
+    "/subjects": 4,
+    "/users": 3,
+    "/users/{user_id}/orders": 5,
+}
+
+
+def populate(make, owner) -> None:
+    for number in range(12):
+        author, subject = make.author(), make.subject()
+        book = make.book(author, subjects=[subject], identifiers=[(IdentifierScheme.OTHER, f"x{number}")])
+        make.loan(copy=make.copy(book=book, item_type_id=make.item_type().id))
+        make.order(owner, book)
+        make.category()
+
+
+def test_lists_have_a_pinned_number_of_statements(app, signed_in, make, statements):
+    librarian = make.librarian()
+    client = signed_in(librarian)
+    populate(make, librarian)
+    counts = {}
+    for path, method, operation in operations(app):
+        if method == "get" and "X-Pagination" in operation["responses"]["200"].get("headers", {}):
+            statements.clear()
+            answer = client.get(path.replace("{user_id}", str(librarian.id)) + "?page_size=10")
+            assert len(answer.json) >= 10 or path == "/users/{user_id}/orders", path
+            counts[path] = len(statements)
+    assert counts == PINNED
+
+
+def test_every_table_has_rows_that_never_come_back():
+    for table in Base.metadata.tables.values():
+        assert table.kwargs["sqlite_autoincrement"] is True
