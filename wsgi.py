@@ -1,11 +1,5 @@
 """The application as a WSGI server finds it: `granian --interface wsgi wsgi:app`."""
 
-import sys
+from library.serving import load
 
-from library import create_app
-from library.config import ConfigurationError
-
-try:
-    app = create_app()
-except ConfigurationError as error:
-    sys.exit(f"library: {error}")
+app = load()

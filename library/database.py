@@ -10,7 +10,7 @@ from typing import Any
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, update
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
 from library.models import Author, Book, Branch, Generation, Identifier, ItemType, Subject
 
@@ -62,7 +62,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(session: Session | scoped_session[Any], write: bool) -> Iterator[None]:
+def transaction(session: Session, write: bool) -> Iterator[None]:
     """Run a block in one transaction; `write` decides before the first statement.
 
     A write commits at the end of the block and rolls back where the block raises; a read always rolls back.
@@ -97,12 +97,11 @@ def count_change(session: Session, name: str) -> None:
     if marks.get(name) is session.get_transaction():
         return
     marks[name] = session.get_transaction()
-    session.connection().execute(
-        update(Generation.__table__).where(Generation.name == name).values(number=Generation.number + 1)
-    )
+    change = update(Generation).where(Generation.name == name).values(number=Generation.number + 1)
+    session.connection().execute(change)
 
 
-def generation(session: Session | scoped_session[Any], name: str) -> int:
+def generation(session: Session, name: str) -> int:
     """How often that family of tables has changed, as this transaction sees it."""
     return session.scalar(select(Generation.number).where(Generation.name == name)) or 0
 

@@ -12,6 +12,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import Session
 
 from library.database import engine_options
 from library.models import Base, Moment
@@ -19,7 +20,14 @@ from library.models import Base, Moment
 # Kept by triggers and expressions that the models cannot name: autogenerate must leave them alone.
 FULL_TEXT = ("book_search", "ix_books_words")
 
-db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
+
+class Database(SQLAlchemy):
+    """Flask-SQLAlchemy, whose scoped session speaks exactly like the session it stands for."""
+
+    session: Session  # type: ignore[assignment]
+
+
+db = Database(metadata=Base.metadata, session_options={"expire_on_commit": False})
 jwt = JWTManager()
 cache = Cache()
 # It declares no limits of its own: the gate takes one look a request, with this storage and strategy.

@@ -1,5 +1,6 @@
 """The application behind a real WSGI server, in processes of its own, spoken to over a socket."""
 
+import itertools
 import json
 import os
 import shlex
@@ -51,7 +52,7 @@ class Served:
         self.flask("db", "upgrade")
         self.log = (instance / "server.log").open("w+")
         options = ["--interface", "wsgi", "--factory", "--port", str(self.port), "--workers", str(workers)]
-        command = [sys.executable, "-m", "granian", *options, "--blocking-threads", "8", "library:create_app"]
+        command = [sys.executable, "-m", "granian", *options, "--blocking-threads", "8", "library.serving:load"]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log)
         self._wait()
 
@@ -108,7 +109,7 @@ class Served:
             printed = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
             body, _, status = printed.rpartition(b"\n")
             return Answer(int(status), {}, body)
-        options = list(zip(words[1:], words[2:], strict=False))
+        options = list(itertools.pairwise(words))
         url = next(word for word in words if word.startswith("127.0.0.1"))
         data = next((value.encode() for option, value in options if option == "-d"), None)
         headers = dict(value.split(": ", 1) for option, value in options if option == "-H")

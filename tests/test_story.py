@@ -23,7 +23,10 @@ def real_records() -> Path:
 
 def counted(summary: str) -> dict[str, int]:
     """The outcomes of an import as its summary prints them."""
-    return {word: int(number.replace(",", "")) for word, number in re.findall(r"(added|updated|skipped|failed)\D+([\d,]+)", summary)}
+    return {
+        word: int(number.replace(",", ""))
+        for word, number in re.findall(r"(added|updated|skipped|failed)\D+([\d,]+)", summary)
+    }
 
 
 @pytest.mark.parametrize(("source", "records", "q"), [("twenty", 20, ""), ("real", 10_000, "history")])

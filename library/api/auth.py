@@ -9,9 +9,10 @@ from flask.views import MethodView
 from library.api.plumbing import limits, tokens
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem
-from library.api.plumbing.fields import Email, Fault, Nested, Password, Text
+from library.api.plumbing.fields import Fault, Nested
 from library.api.plumbing.gate import actor
 from library.api.plumbing.schemas import RequestSchema
+from library.api.plumbing.texts import Email, Password, Text
 from library.api.users import LONGEST_PASSWORD, USERNAME, NewPassword, UserSchema
 from library.database import transaction
 from library.extensions import db

@@ -9,9 +9,10 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryWhole, Text
+from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryWhole
 from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, input_of, patch_of, shown
+from library.api.plumbing.texts import Text
 from library.exchange import numbers
 from library.extensions import db
 from library.models import Author, Book, BookSubject, Contribution, ContributorRole, Identifier, MaterialType, Subject
@@ -151,7 +152,7 @@ class Books(MethodView):
     @blp.allow("catalogue.read")
     @blp.arguments(BookQuerySchema, location="query")
     @blp.lists(BookSchema, catalogue.BOOK_SORTS, cached=True)
-    def get(self, filters: dict[str, Any]) -> Select[tuple[Book]]:
+    def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List or search books."""
         return catalogue.find_books(db.session, **filters)
 

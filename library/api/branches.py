@@ -6,9 +6,10 @@ import marshmallow as ma
 from marshmallow_sqlalchemy import auto_field
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Cents, Fault, ListOf, Nested, Text, TimeZone, Whole
+from library.api.plumbing.fields import Cents, Fault, ListOf, Nested, Whole
 from library.api.plumbing.nouns import plain_noun
 from library.api.plumbing.schemas import RequestSchema, Schema, lines, shown
+from library.api.plumbing.texts import Text, TimeZone
 from library.models import Branch, ItemType
 from library.rules import holdings
 

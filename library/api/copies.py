@@ -8,9 +8,10 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Cents, Choice, Id, QueryWhole, Text
+from library.api.plumbing.fields import Cents, Choice, Id, QueryWhole
 from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import QuerySchema, Schema, patch_of, shown
+from library.api.plumbing.texts import Text
 from library.extensions import db
 from library.models import Book, Branch, Copy, CopyCondition, CopyPlace, ItemType
 from library.rules import holdings
@@ -69,7 +70,7 @@ class Copies(MethodView):
     @blp.allow("catalogue.read")
     @blp.arguments(CopyQuerySchema, location="query")
     @blp.lists(CopySchema, holdings.COPY_SORTS)
-    def get(self, filters: dict[str, Any]) -> Select[tuple[Copy]]:
+    def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List copies."""
         return holdings.find_copies(**filters)
 

@@ -5,9 +5,9 @@ from functools import partial
 from marshmallow_sqlalchemy import auto_field
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Text
 from library.api.plumbing.nouns import plain_noun
 from library.api.plumbing.schemas import QuerySchema, Schema, shown
+from library.api.plumbing.texts import Text
 from library.models import Author, Subject
 from library.rules import catalogue
 

@@ -10,10 +10,11 @@ from sqlalchemy import Select
 from library.api.copies import CopySchema
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem
-from library.api.plumbing.fields import Choice, Day, Id, MomentField, Nested, QueryWhole, Text
+from library.api.plumbing.fields import Choice, Day, Id, MomentField, Nested, QueryWhole
 from library.api.plumbing.gate import actor
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
+from library.api.plumbing.texts import Text
 from library.extensions import db
 from library.models import Branch, Loan, User
 from library.rules import loans
@@ -103,7 +104,7 @@ class Loans(MethodView):
     @blp.allow("loans.read")
     @blp.arguments(LoanQuerySchema, location="query")
     @blp.lists(LoanSchema, loans.LOAN_SORTS)
-    def get(self, filters: dict[str, Any]) -> Select[tuple[Loan]]:
+    def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List loans: one's own, or all at the desk."""
         return loans.find_loans(actor(), g.now, **filters)
 

@@ -9,10 +9,11 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Choice, Id, Lines, ListOf, Nested, QueryFlag, Whole
+from library.api.plumbing.fields import Choice, Id, ListOf, Nested, QueryFlag, Whole
 from library.api.plumbing.gate import actor
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
+from library.api.plumbing.texts import Lines
 from library.extensions import db
 from library.models import Book, Order, OrderLine, OrderStatus, User
 from library.rules import changes, orders
@@ -82,7 +83,7 @@ class Orders(MethodView):
     @blp.allow("orders.read")
     @blp.arguments(OrderQuerySchema, location="query")
     @blp.lists(OrderSchema, orders.ORDER_SORTS)
-    def get(self, filters: dict[str, Any]) -> Select[tuple[Order]]:
+    def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List orders."""
         if filters.pop("mine", False):
             return orders.find_orders(actor(), **filters).where(Order.user_id == actor().id)
@@ -102,7 +103,7 @@ class OrdersOfUser(MethodView):
     @blp.operation("list_orders_of_user")
     @blp.finds(User)
     @blp.lists(OrderSchema, orders.ORDER_SORTS)
-    def get(self, user: User) -> Select[tuple[Order]]:
+    def get(self, user: User) -> Select[Any]:
         """List the orders of one user."""
         return orders.find_orders(actor(), user_id=user.id)
 

@@ -8,11 +8,12 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Choice, Day, Email, Flag, Lines, Password, QueryFlag, Text
+from library.api.plumbing.fields import Choice, Day, Flag, QueryFlag
 from library.api.plumbing.gate import actor
 from library.api.plumbing.nouns import plain_noun
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, shown
+from library.api.plumbing.texts import Email, Lines, Password, Text
 from library.extensions import db
 from library.models import Branch, PatronCategory, Role, User
 from library.rules import users
@@ -164,7 +165,7 @@ class Users(MethodView):
     @blp.allow("users.read")
     @blp.arguments(UserQuerySchema, location="query")
     @blp.lists(UserSchema, users.ACCOUNT_SORTS)
-    def get(self, filters: dict[str, Any]) -> Select[tuple[User]]:
+    def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List or search people."""
         return users.find_users(actor(), **filters)
 

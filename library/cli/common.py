@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from library.database import make_session, schema_is_at_head
@@ -22,14 +22,17 @@ def operator() -> User:
 
 @contextmanager
 def database_errors_in_one_line() -> Iterator[None]:
-    """Turn a database that cannot be reached, or stays locked, into one line and exit code 1."""
+    """Turn a database that cannot be reached, stays locked or is none at all into one line and exit code 1."""
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        # The other kinds (a broken constraint, a wrong statement) are faults of ours, and keep their traceback.
+        if type(error) not in (OperationalError, DatabaseError):
+            raise
         raise click.ClickException(f"the database does not answer: {first_line(error)}") from error
 
 
-def first_line(error: OperationalError) -> str:
+def first_line(error: DatabaseError) -> str:
     """What the driver says, without the statement and its parameters."""
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0]
 

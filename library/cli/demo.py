@@ -54,7 +54,7 @@ def fill(session: Session, password_hashes: Mapping[str, str], now: datetime) ->
     copies = _copies(session, chance, branches, opened)
     librarian = accounts[ACCOUNTS.index(LIBRARIAN)]
     borrowers = [user for user in (*accounts, *patrons) if _may_borrow(user)]
-    for_loan = [copy for copy in copies if not copy.item_type.not_for_loan]
+    for_loan = [copy for copy in copies if not (copy.item_type and copy.item_type.not_for_loan)]
     lend(session, chance, librarian, for_loan, borrowers, list(branches.values()), now)
     _orders(session, chance, librarian, now)
 
@@ -154,7 +154,7 @@ def _copies(session: Session, chance: random.Random, branches: Mapping[str, Bran
     for start in range(0, len(records), AT_ONCE):
         batch = list(enumerate(records[start : start + AT_ONCE], start + 1))
         imports.import_batch(session, batch, OnDuplicate.SKIP, opened)
-    ids = dict(session.execute(select(Book.control_number, Book.id)).tuples().all())
+    ids = dict(session.execute(select(Book.control_number, Book.id)).all())
     copies: list[Copy] = []
     for record in records:
         shelf = demo_books.class_of(record)

@@ -1,6 +1,7 @@
 """The books of the demo library: real ones, read from demo/books.csv, with a place on the shelves for each."""
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from importlib.resources import files
@@ -42,19 +43,18 @@ _CLASSES = (
 def read_books() -> Iterator[BookRecord]:
     """Every book of the file as a record, numbered, so that it is known again."""
     source = files("library.cli") / "demo" / "books.csv"
-    with source.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), 1):
-            yield BookRecord(
-                title=row["title"],
-                subtitle=row["subtitle"],
-                contributors=[_contributor(text) for text in _parts(row["contributors"])],
-                year=int(row["year"]) if row["year"] else None,
-                language=row["language"],
-                series=row["series"],
-                subjects=_parts(row["subjects"]),
-                description=row["description"],
-                control_number=f"demo-{number:04d}",
-            )
+    for number, row in enumerate(csv.DictReader(io.StringIO(source.read_text(encoding="utf-8"))), 1):
+        yield BookRecord(
+            title=row["title"],
+            subtitle=row["subtitle"],
+            contributors=[_contributor(text) for text in _parts(row["contributors"])],
+            year=int(row["year"]) if row["year"] else None,
+            language=row["language"],
+            series=row["series"],
+            subjects=_parts(row["subjects"]),
+            description=row["description"],
+            control_number=f"demo-{number:04d}",
+        )
 
 
 def class_of(record: BookRecord) -> str:

@@ -60,8 +60,8 @@ def _require_free_port(host: str, port: int) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise click.ClickException(f"cannot listen at {host} port {port}: {reason}; try --port {port + 1}") from error
+        reason = f"{error.strerror or error} (choose others with --host and --port)"
+        raise click.ClickException(f"cannot listen at {host} port {port}: {reason}") from error
 
 
 def _delete_database() -> None:
@@ -124,7 +124,7 @@ def _serve(host: str, port: int) -> None:
     Granian(
         target="library:create_app",
         factory=True,
-        address=socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0],
+        address=str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]),
         port=port,
         interface=Interfaces.WSGI,
         workers=1,

@@ -1,6 +1,7 @@
 """`flask users`: the first accounts of a library, made by whoever holds its server."""
 
 import re
+import sys
 import unicodedata
 from datetime import UTC, datetime
 
@@ -38,7 +39,7 @@ def create_admin(username: str, email: str, password: str | None, password_stdin
     _require(_USERNAME, username, "a username has 2 to 100 characters, without blanks and @")
     _require(_EMAIL, email, "this is not an e-mail address")
     if password_stdin:
-        password = click.get_text_stream("stdin").readline().rstrip("\r\n")
+        password = sys.stdin.readline().rstrip("\r\n")
     elif password is None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     _check_password(password, current_app.config["PASSWORD_MIN_LENGTH"])

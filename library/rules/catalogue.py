@@ -105,7 +105,7 @@ def indexed_words(texts: Iterable[str | None], *more: Iterable[str]) -> str:
     return words.index_words([*texts, *(text for group in more for text in group)])
 
 
-def find_books(session: Session, q: str | None = None, **filters: Any) -> Select[tuple[Book]]:
+def find_books(session: Session, q: str | None = None, **filters: Any) -> Select[Any]:
     """Books by full text and filters; by relevance where there is a text to look for, else as the caller sorts.
 
     `q` is whatever a reader typed: all its words must occur, the last may be the beginning of one.
@@ -131,7 +131,7 @@ def book_parts() -> tuple[Any, ...]:
     )
 
 
-def _matching(session: Session, statement: Select[tuple[Book]], wanted: list[str]) -> Select[tuple[Book]]:
+def _matching(session: Session, statement: Select[Any], wanted: list[str]) -> Select[Any]:
     if session.get_bind().dialect.name == "sqlite":
         phrase = " ".join(f'"{word}"' for word in wanted) + "*"
         matches = literal_column("book_search").op("MATCH")(phrase)
@@ -203,4 +203,4 @@ def _reindex(session: Session, heading: Author | Subject) -> None:
         # The words are no part of the record that readers see: its version stays.
         rows = [{"id": book.id, "words": book_words(book)} for book in session.scalars(some)]
         for row in rows:
-            session.execute(update(Book.__table__).where(Book.id == row["id"]).values(words=row["words"]))
+            session.connection().execute(update(Book).where(Book.id == row["id"]).values(words=row["words"]))

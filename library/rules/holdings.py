@@ -56,7 +56,7 @@ def delete_copy(session: Session, copy: Copy) -> None:
     changes.delete(session, copy)
 
 
-def find_copies(**filters: Any) -> Select[tuple[Copy]]:
+def find_copies(**filters: Any) -> Select[Any]:
     """Copies by barcode, book, place, condition, home or current branch."""
     branch_id = filters.pop("branch_id", None)
     statement = select(Copy).options(raiseload("*")).filter_by(**filters)

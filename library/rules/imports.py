@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import Table, delete, insert, select, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -124,7 +124,7 @@ def _known_books(session: Session, records: Sequence[BookRecord]) -> dict[Any, i
             Identifier, Identifier.book_id == Book.id
         )
         rows = session.execute(identified.where(tuple_(Identifier.scheme, Identifier.value).in_(pairs)))
-        known |= {(title, scheme.value, value): key for title, scheme, value, key in rows}
+        known |= {(row.title_key, row.scheme.value, row.value): row.id for row in rows}
     return known
 
 
@@ -142,8 +142,7 @@ def _update(session: Session, book_id: int, record: BookRecord, now: datetime) -
         "identifiers": [(IdentifierScheme(row.scheme), row.value) for row in record.identifiers],
     }
     catalogue.save_book(session, book, values, now)
-    table = SourceRecord.__table__
-    session.execute(table.delete().where(table.c.book_id == book_id))  # type: ignore[attr-defined]
+    session.connection().execute(delete(SourceRecord).where(SourceRecord.book_id == book_id))
     _insert(session, SourceRecord, _sources([record], [book_id]))
 
 
@@ -223,7 +222,7 @@ def _sources(records: Sequence[BookRecord], ids: Sequence[int]) -> list[dict[str
 def _insert(session: Session, noun: type[Base], rows: Sequence[dict[str, Any]]) -> list[int]:
     if not rows:
         return []
-    table = noun.__table__
+    table = cast(Table, noun.__table__)
     statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
     return list(session.connection().execute(statement, rows).scalars())
 

@@ -251,7 +251,7 @@ class LoanStatus(StrEnum):
     CLOSED = "closed"
 
 
-def find_loans(actor: User, now: datetime, status: LoanStatus | None = None, **filters: Any) -> Select[tuple[Loan]]:
+def find_loans(actor: User, now: datetime, status: LoanStatus | None = None, **filters: Any) -> Select[Any]:
     """Loans the actor may see, narrowed by status, patron, copy, book, branch and due days."""
     statement = access.visible(select(Loan), Loan, actor).options(*loan_parts())
     if status is not None:

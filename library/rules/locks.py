@@ -1,6 +1,6 @@
 """Rows read again under lock, in one order everywhere: patron → copy → loan. SQLite's writers already stand in line."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -10,7 +10,7 @@ from library.models import Base, Copy, Loan, User
 Row = TypeVar("Row", bound=Base)
 
 
-def _locked(session: Session, statement: Select[tuple[Row]]) -> Row | None:
+def _locked(session: Session, statement: Select[Any]) -> Row | None:
     # What was loaded before the lock may have changed meanwhile: read it anew.
     return session.scalars(statement.with_for_update().execution_options(populate_existing=True)).one_or_none()
 

@@ -37,7 +37,7 @@ def _lines(order: Order, wanted: Iterable[tuple[Book, int]]) -> list[OrderLine]:
     return lines
 
 
-def find_orders(actor: User, **filters: Any) -> Select[tuple[Order]]:
+def find_orders(actor: User, **filters: Any) -> Select[Any]:
     """Orders the actor may see, with their lines."""
     statement = select(Order).options(selectinload(Order.lines), raiseload("*")).filter_by(**filters)
     return access.visible(statement, Order, actor)

@@ -40,9 +40,9 @@ class LastAdmin(Refusal):
 
 @dataclass(frozen=True)
 class Login:
-    """What a log-in is checked against: taken out of the database before the slow hash is computed."""
+    """What a log-in is checked against, taken out of the database before the slow hash; nobody has the key 0."""
 
-    user_id: int | None
+    user_id: int
     password_hash: str
     active: bool
 
@@ -56,11 +56,15 @@ def hash_password(password: str) -> str:
 def password_fits(login: Login, password: str) -> bool:
     """Whether the password is the account's and the account is active; as slow for nobody as for somebody."""
     with _hashing:
-        try:
-            fits = _hasher.verify(login.password_hash, password)
-        except (VerificationError, InvalidHashError):
-            fits = False
-    return fits and login.active and login.user_id is not None
+        fits = _verified(login.password_hash, password)
+    return fits and login.active and bool(login.user_id)
+
+
+def _verified(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def find_login(session: Session, name: str) -> Login:
@@ -73,7 +77,7 @@ def find_login(session: Session, name: str) -> Login:
         .limit(1)
     ).first()
     if user is None or user.password_hash is None:
-        return Login(None, _nobodys_hash, False)
+        return Login(0, _nobodys_hash, False)
     return Login(user.id, user.password_hash, user.active)
 
 
@@ -182,7 +186,7 @@ def new_card(session: Session) -> str:
             return barcode
 
 
-def find_users(actor: User, q: str | None = None, **filters: Any) -> Select[tuple[User]]:
+def find_users(actor: User, q: str | None = None, **filters: Any) -> Select[Any]:
     """Accounts the actor may see; `q` finds part of a name, the address or the card."""
     statement = access.visible(select(User).options(raiseload("*")), User, actor)
     if q:
@@ -227,7 +231,7 @@ def end_session(session: Session, session_id: int, now: datetime) -> None:
 
 def change_password(session: Session, user_id: int, password_hash: str, session_id: int, now: datetime) -> None:
     """Give a user a new password; every session but this one ends."""
-    session.execute(update(User.__table__).where(User.id == user_id).values(password_hash=password_hash))
+    session.connection().execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
     others = (UserSession.user_id == user_id, UserSession.id != session_id, UserSession.ended_at.is_(None))
     session.execute(update(UserSession).where(*others).values(ended_at=now))
 
@@ -248,6 +252,6 @@ def actor_of(session: Session, user_id: int, session_id: int, token_version: int
     ).one_or_none()
 
 
-def find_categories() -> Select[tuple[PatronCategory]]:
+def find_categories() -> Select[Any]:
     """All patron categories."""
     return select(PatronCategory)

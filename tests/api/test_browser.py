@@ -171,7 +171,7 @@ def test_swagger_ui_draws_every_operation_in_the_order_of_the_document(seen, doc
     assert page.locator(".opblock").count() == len(operations(document))
     for operation in operations(document):
         if "summary" in operation:
-            assert page.get_by_text(operation["summary"], exact=True).first.is_visible()
+            page.get_by_text(operation["summary"], exact=True).first.wait_for()
 
 
 def test_swagger_ui_authorizes_and_lists_books(seen, token, tmp_path):
@@ -210,7 +210,7 @@ def test_redoc_draws_the_document(seen, document, tmp_path):
     page.goto("/redoc")
     page.get_by_role("heading", name=document["info"]["title"]).first.wait_for()
     for tag in document["tags"]:
-        assert page.get_by_text(tag["name"], exact=True).first.is_visible()
+        page.get_by_text(tag["name"], exact=True).first.wait_for()
     shoot(page, tmp_path, "redoc")
     books = next(operation for operation in operations(document) if operation["operationId"] == "list_books")
     page.get_by_text(books["tags"][0], exact=True).first.click()

@@ -35,7 +35,7 @@ class Parser(FlaskParser):
         return g.body.get()
 
     def handle_error(self, error: ma.ValidationError, req: Any, schema: Any, **_: Any) -> Any:
-        location, messages = next(iter(error.messages.items()))
+        location, messages = next(iter(error.normalized_messages().items()))
         raise invalid(messages, location) from error
 
 

@@ -16,7 +16,7 @@ from library.rules import access
 
 PROBLEM = "application/problem+json"
 _VERBS = {"POST": "create", "PUT": "replace", "PATCH": "patch", "DELETE": "delete", "GET": "get"}
-_BEARER = [{"bearer": []}]
+_BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 
 
 class Converter(OpenAPIConverter):
@@ -91,7 +91,7 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     parameters = doc.setdefault("parameters", [])
     if marks["permission"] != access.ANYONE:
         failures |= {401, 403}
-        open_too = [{}] if marks["permission"] in access.OPEN_CATALOGUE else []
+        open_too: list[dict[str, list[str]]] = [{}] if marks["permission"] in access.OPEN_CATALOGUE else []
         doc["security"] = [*_BEARER, *open_too]
     else:
         doc["security"] = []

@@ -1,11 +1,9 @@
-"""The field classes of every schema: strict about types, lengths and ranges, and documented as strictly."""
+"""The field classes of every schema, strict about types and ranges and documented as strictly; texts stand apart."""
 
 import re
-import unicodedata
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any, ClassVar
-from zoneinfo import available_timezones
+from typing import Any
 
 import marshmallow as ma
 from webargs.fields import DelimitedList
@@ -13,13 +11,12 @@ from webargs.fields import DelimitedList
 from library.models import HIGHEST_ID
 
 FIRST_YEAR, LAST_YEAR = 1900, 2200
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_CONTROL_OF_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
-_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(\.[^@\s\"(),:;<>\[\]\\.]+)*\Z")
+
+# marshmallow's own type of them.
+Messages = dict[str, str | list[Any] | dict[Any, Any]]
 
 
 class Fault(str):
@@ -36,7 +33,7 @@ class Fault(str):
 class Coded:
     """A field whose errors carry codes, and which describes itself to the document."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {
+    default_error_messages: Messages = {
         "required": "This member is required.",
         "null": "This member may not be null.",
         "type": "This must be {expected}.",
@@ -50,94 +47,6 @@ class Coded:
     def document(self) -> dict[str, Any]:
         """What the document says of the value beyond its type."""
         return {}
-
-
-class Text(Coded, ma.fields.String):
-    """Text in NFC without control characters, blanks around it taken off; lengths count characters."""
-
-    default_error_messages: ClassVar[dict[str, str]] = {
-        "too_short": "This must have at least {low} characters.",
-        "too_long": "This must have at most {high} characters.",
-        "bad_characters": "This holds characters that text cannot have.",
-        "bad_form": "This is not {expected}.",
-    }
-    lines = False
-
-    def __init__(self, max_length: int = 200, min_length: int = 1, pattern: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.max_length, self.min_length, self.pattern = max_length, min_length, pattern
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if not isinstance(value, str):
-            raise self.make_error("type", expected="text")
-        if (_CONTROL if self.lines else _CONTROL_OF_LINE).search(value) or _SURROGATE.search(value):
-            raise self.make_error("bad_characters")
-        value = unicodedata.normalize("NFC", value).strip()
-        if len(value) < self.min_length:
-            raise self.make_error("too_short", low=self.min_length)
-        if len(value) > self.max_length:
-            raise self.make_error("too_long", high=self.max_length)
-        if self.pattern and not re.fullmatch(self.pattern, value):
-            raise self.make_error("bad_form", expected=f"of the form {self.pattern}")
-        return value
-
-    def document(self) -> dict[str, Any]:
-        pattern = {"pattern": f"^{self.pattern}$"} if self.pattern else {}
-        return {"minLength": self.min_length, "maxLength": self.max_length, **pattern}
-
-
-class Lines(Text):
-    """Text that may have several lines."""
-
-    lines = True
-
-
-class Password(Text):
-    """A password, taken as it was typed."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if not isinstance(value, str):
-            raise self.make_error("type", expected="text")
-        if _SURROGATE.search(value) or "\0" in value:
-            raise self.make_error("bad_characters")
-        if not self.min_length <= len(value) <= self.max_length:
-            raise self.make_error(
-                "too_short" if len(value) < self.min_length else "too_long", low=self.min_length, high=self.max_length
-            )
-        return value
-
-    def document(self) -> dict[str, Any]:
-        return super().document() | {"format": "password", "writeOnly": True}
-
-
-class Email(Text):
-    """An e-mail address; whether somebody reads it only a mail can tell."""
-
-    def __init__(self, max_length: int = 254, **kwargs: Any) -> None:
-        super().__init__(max_length=max_length, min_length=3, **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        value = super()._deserialize(value, attr, data, **kwargs)
-        if not _EMAIL.match(value):
-            raise self.make_error("bad_form", expected="an e-mail address")
-        return value
-
-    def document(self) -> dict[str, Any]:
-        return super().document() | {"format": "email"}
-
-
-class TimeZone(Text):
-    """A time zone of the IANA database: `Europe/Berlin`."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("max_length", 64)
-        super().__init__(**kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        value = super()._deserialize(value, attr, data, **kwargs)
-        if value not in available_timezones():
-            raise self.make_error("bad_form", expected="a time zone such as Europe/Berlin")
-        return value
 
 
 class Whole(Coded, ma.fields.Integer):
@@ -235,7 +144,7 @@ class Day(Coded, ma.fields.Date):
 class Choice(Coded, ma.fields.String):
     """One of the words of an enumeration."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"unknown_value": "This must be one of: {values}."}
+    default_error_messages: Messages = {"unknown_value": "This must be one of: {values}."}
 
     def __init__(self, values: type[StrEnum], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -256,7 +165,7 @@ class Choice(Coded, ma.fields.String):
 class ListOf(Coded, ma.fields.List):
     """A list of at most so many values."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {
+    default_error_messages: Messages = {
         "invalid": "This must be a list.",
         "too_many": "This must have at most {high} values.",
     }
@@ -277,19 +186,19 @@ class ListOf(Coded, ma.fields.List):
 class Nested(Coded, ma.fields.Nested):
     """Another schema inside this one."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"type": "This must be an object."}
+    default_error_messages: Messages = {"type": "This must be an object."}
 
 
 class SortBy(Coded, DelimitedList):
     """What a list is ordered by: names parted by commas, `-` before one for the other way round."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"unknown_value": "This must be some of: {values}."}
+    default_error_messages: Messages = {"unknown_value": "This must be some of: {values}."}
 
     def __init__(self, keys: Any, **kwargs: Any) -> None:
         super().__init__(ma.fields.String(), **kwargs)
         self.keys = [sign + key for key in keys for sign in ("", "-")]
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[tuple[str, bool]]:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         names = super()._deserialize(value, attr, data, **kwargs)
         if any(name not in self.keys for name in names) or len({name.lstrip("-") for name in names}) != len(names):
             raise self.make_error("unknown_value", values=", ".join(self.keys))

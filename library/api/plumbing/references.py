@@ -1,7 +1,7 @@
 """A key in, an object out: fields that name other records."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import marshmallow as ma
 from flask import g
@@ -15,8 +15,6 @@ from library.rules import access
 
 class Ref(Id):
     """The number of another record; what the view gets is the record itself, under the name without `_id`."""
-
-    default_error_messages: ClassVar[dict[str, str]] = {"not_found": "There is no such {noun}."}
 
     def __init__(self, table: type[Base], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -36,7 +34,7 @@ class Ref(Id):
         if row is None:
             noun = re.sub(r"(?<!^)(?=[A-Z])", " ", self.table.__name__).lower()
             code = f"{noun.replace(' ', '_')}_not_found"
-            raise ma.ValidationError(Fault(self.error_messages["not_found"].format(noun=noun), code))
+            raise ma.ValidationError(Fault(f"There is no such {noun}.", code))
         return row
 
 

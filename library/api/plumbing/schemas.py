@@ -8,7 +8,8 @@ from marshmallow_sqlalchemy import ModelConverter, SQLAlchemySchema, auto_field
 from sqlalchemy import Boolean, Column, Date, Enum, Integer, String
 from sqlalchemy import Text as LongText
 
-from library.api.plumbing.fields import Choice, Day, Fault, Flag, Lines, MomentField, Text, Whole
+from library.api.plumbing.fields import Choice, Day, Fault, Flag, MomentField, Whole
+from library.api.plumbing.texts import Lines, Text
 from library.models import Moment
 
 LONGEST_TEXT = 10_000
@@ -101,10 +102,10 @@ def patch_of(schema: type[ma.Schema]) -> type[RequestSchema]:
 def defaults_of(schema: type[RequestSchema], model: type[Any]) -> dict[str, Any]:
     """What a PUT gives the members it does not name: the column's default, or nothing."""
     found = {}
-    for field in schema().fields.values():
-        column = model.__table__.columns.get(field.name)
+    for name, field in schema().fields.items():
+        column = model.__table__.columns.get(name)
         default = column.default if column is not None else None
         value = None if default is None else default.arg(None) if default.is_callable else default.arg
         if not field.required:
-            found[field.attribute or field.name] = value
+            found[field.attribute or name] = value
     return found

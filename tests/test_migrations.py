@@ -1,0 +1,118 @@
+"""Every migration up, down and up again, empty and on populated tables; the models and the tables agree."""
+
+import flask_migrate
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from factories import Factories
+from sqlalchemy import func, inspect, select, text
+
+from library import create_app
+from library.database import make_session, schema_is_at_head
+from library.extensions import db, include_name, migrations_folder
+from library.models import Base, IdentifierScheme, User
+
+REVISIONS = [script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()][::-1]
+
+
+@pytest.fixture
+def app(new_database):
+    """An application on a database without tables."""
+    app = create_app("testing", DATABASE_URL=new_database())
+    with app.app_context():
+        yield app
+        db.engine.dispose()
+
+
+def populate() -> None:
+    session = make_session(db.engine)
+    make = Factories(session)
+    author, subject = make.author(), make.subject()
+    book = make.book(author, subjects=[subject], identifiers=[(IdentifierScheme.OTHER, "x")])
+    make.loan(copy=make.copy(book=book), patron=make.user(guarantor_id=make.user().id))
+    make.order(make.librarian(), book)
+    make.session_of(make.user())
+    session.close()
+
+
+def rows() -> dict[str, int]:
+    with db.engine.connect() as connection:
+        tables = Base.metadata.sorted_tables
+        return {table.name: connection.scalar(select(func.count()).select_from(table)) for table in tables}
+
+
+def test_up_down_up(app):
+    for revision in REVISIONS:
+        flask_migrate.upgrade(revision=revision)
+        flask_migrate.downgrade(revision="-1")
+        flask_migrate.upgrade(revision=revision)
+    flask_migrate.downgrade(revision="base")
+    with db.engine.connect() as connection:
+        assert set(inspect(connection).get_table_names()) <= {"alembic_version", "sqlite_sequence"}
+
+
+def test_up_again_is_nothing_and_loses_nothing(app):
+    flask_migrate.upgrade()
+    populate()
+    before = rows()
+    assert all(
+        count for name, count in before.items() if name not in ("patron_categories", "item_types", "source_records")
+    )
+    flask_migrate.upgrade()
+    assert rows() == before
+    with db.engine.connect() as connection:
+        assert schema_is_at_head(connection, migrations_folder())
+
+
+def test_populated_tables_go_down_and_up(app):
+    flask_migrate.upgrade()
+    populate()
+    flask_migrate.downgrade(revision="base")
+    flask_migrate.upgrade()
+    assert set(rows().values()) == {0, 1}
+
+
+def test_autogenerate_finds_nothing(app):
+    flask_migrate.upgrade()
+    with db.engine.connect() as connection:
+        options = {"include_name": include_name, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+    flask_migrate.check()
+
+
+def test_a_failing_step_leaves_the_database_as_it_was(app, monkeypatch):
+    flask_migrate.upgrade()
+    populate()
+    before = rows()
+
+    def fall(*_args, **_options):
+        with db.engine.connect() as connection:
+            connection.execute(text("SELECT no_such_function()"))
+
+    from alembic.operations import Operations
+
+    monkeypatch.setattr(Operations, "drop_index", fall)
+    with pytest.raises(Exception, match="no_such_function"):
+        flask_migrate.downgrade(revision="base")
+    monkeypatch.undo()
+    assert rows() == before
+
+
+def test_a_deleted_users_id_never_comes_back(app):
+    flask_migrate.upgrade()
+    session = make_session(db.engine)
+    make = Factories(session)
+    last = make.user()
+    gone = last.id
+    session.delete(last)
+    session.commit()
+    assert make.user().id > gone
+    assert session.get(User, gone) is None
+    session.close()
+
+
+def test_the_sql_can_be_written_instead_of_run(app, capsys):
+    flask_migrate.upgrade(sql=True)
+    assert "CREATE TABLE books" in capsys.readouterr().out
