@@ -36,7 +36,7 @@ def respond(result: Any, status: int, schema: ma.Schema | None, location: str | 
     if status == 201:
         template = location or f"{request.path}/{{0.id}}"
         response.headers["Location"] = template.format(result)
-    if request.method in ("GET", "POST", "PUT", "PATCH"):
+    if request.method in ("GET", "HEAD", "POST", "PUT", "PATCH"):
         version = getattr(result, "version", 0)
         response.headers["ETag"] = f'"{tag_of(body, version)}"'
     return conditional(response)
@@ -50,7 +50,7 @@ def private(response: Response) -> None:
 
 def conditional(response: Response) -> Response:
     """304 where a GET names the tag that the answer has (compared weakly, RFC 9110, 13.1.2)."""
-    if request.method != "GET" or response.status_code != 200:
+    if request.method not in ("GET", "HEAD") or response.status_code != 200:
         return response
     tag = response.headers.get("ETag", "").strip('"')
     wanted = request.headers.get("If-None-Match")

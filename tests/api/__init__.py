@@ -1,0 +1,1 @@
+"""The voice: every operation over HTTP, each answer held against the document."""
