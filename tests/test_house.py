@@ -74,7 +74,7 @@ def test_every_route_of_a_resource_is_documented(shared_app):
 
 
 def test_a_view_without_a_permission_stops_the_start():
-    blp = Blueprint("things", "thing", "Things.", "Things")
+    blp = Blueprint("things", "thing", "Things")
 
     class Things(MethodView):
         def get(self) -> None:

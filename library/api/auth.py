@@ -20,7 +20,7 @@ from library.models import User
 from library.rules import users
 from library.rules.access import ANYONE
 
-blp = Blueprint("sign-in", "session", "Register, log in, log out, change the password.", "Signing in")
+blp = Blueprint("sign-in", "session", "Signing in")
 
 
 class RegistrationSchema(RequestSchema):

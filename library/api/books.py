@@ -19,7 +19,7 @@ from library.models import Author, Book, BookSubject, Contribution, ContributorR
 from library.models import IdentifierScheme as Scheme
 from library.rules import catalogue, changes
 
-blp = Blueprint("books", "book", "The catalogue's records: editions, of which the library may own copies.", "Catalogue")
+blp = Blueprint("books", "book", "Catalogue")
 LANGUAGE = r"[a-z]{3}"
 
 
@@ -124,17 +124,27 @@ class _Lists:
 class BookInputSchema(_Lists, input_of(BookSchema)):  # type: ignore[misc]
     """A book as it is written: the title is required."""
 
+    example = {
+        "title": "Moby-Dick",
+        "subtitle": "or, The whale",
+        "year": 1851,
+        "language": "eng",
+        "contributors": [{"author_id": 1, "role": "author"}],
+        "subject_ids": [1],
+        "identifiers": [{"scheme": "isbn", "value": "9780142437247"}],
+    }
+
 
 class BookPatchSchema(_Lists, patch_of(BookSchema)):  # type: ignore[misc]
     """What changes of a book; a list that is named is replaced as a whole."""
+
+    example = {"year": 1851}
 
 
 class BookQuerySchema(QuerySchema):
     """How readers look for books."""
 
-    q = Text(
-        500, 0, metadata={"description": "All these words, the last may be the beginning of one.", "example": "whale"}
-    )
+    q = Text(500, 0, metadata={"description": "All these words, the last may be the beginning of one: `whal`."})
     ids = ListOf(QueryWhole(1), max_length=100)
     author_id = QueryWhole(1)
     subject_id = QueryWhole(1)

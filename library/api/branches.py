@@ -13,8 +13,8 @@ from library.api.plumbing.texts import Text, TimeZone
 from library.models import Branch, ItemType
 from library.rules import holdings
 
-branches = Blueprint("branches", "branch", "The places of the library.", "Holdings")
-item_types = Blueprint("item-types", "item_type", "Groups of copies with common policies.", "Holdings")
+branches = Blueprint("branches", "branch", "Holdings")
+item_types = Blueprint("item-types", "item_type", "Holdings")
 CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
 
 

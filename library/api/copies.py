@@ -16,7 +16,7 @@ from library.extensions import db
 from library.models import Book, Branch, Copy, CopyCondition, CopyPlace, ItemType
 from library.rules import holdings
 
-blp = Blueprint("copies", "copy", "The physical items, each with its barcode.", "Holdings")
+blp = Blueprint("copies", "copy", "Holdings")
 
 
 class CopySchema(Schema):
@@ -46,9 +46,13 @@ class CopySchema(Schema):
 class CopyPatchSchema(patch_of(CopySchema)):  # type: ignore[misc]
     """What the office changes of a copy."""
 
+    example = {"shelf_mark": "PS 2384 .M6"}
+
 
 class CopyInputSchema(CopyPatchSchema):
     """A new copy: the book and its home branch; a barcode is made where none is named."""
+
+    example = {"book_id": 1, "home_branch_id": 1, "shelf_mark": "PS 2384 .M6"}
 
     book_id = Ref(Book, required=True)
     home_branch_id = Ref(Branch, required=True)

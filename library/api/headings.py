@@ -11,8 +11,8 @@ from library.api.plumbing.texts import Text
 from library.models import Author, Subject
 from library.rules import catalogue
 
-authors = Blueprint("authors", "author", "Persons and bodies, one record each.", "Catalogue")
-subjects = Blueprint("subjects", "subject", "What books are about.", "Catalogue")
+authors = Blueprint("authors", "author", "Catalogue")
+subjects = Blueprint("subjects", "subject", "Catalogue")
 
 
 class HeadingQuerySchema(QuerySchema):

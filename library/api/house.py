@@ -15,7 +15,7 @@ from library.extensions import db, migrations_folder
 from library.rules.access import ANYONE
 from library.rules.errors import Refusal, Severity
 
-blp = Blueprint("library", "library", "What this library is, how it says no, whether it is well.", "The house")
+blp = Blueprint("library", "library", "The house")
 LEAST_DISK = 50 * 1024 * 1024
 
 

@@ -19,8 +19,8 @@ from library.extensions import db
 from library.models import Branch, Loan, User
 from library.rules import loans
 
-blp = Blueprint("loans", "loan", "Who has which copy, and until when.", "Circulation")
-check_ins = Blueprint("check-ins", "check_in", "Taking copies back.", "Circulation")
+blp = Blueprint("loans", "loan", "Circulation")
+check_ins = Blueprint("check-ins", "check_in", "Circulation")
 
 
 class LoanSchema(Schema):
@@ -46,6 +46,8 @@ class LoanSchema(Schema):
 class CheckOutSchema(RequestSchema):
     """What the desk scans to lend a copy."""
 
+    example = {"copy_barcode": "C000000001", "patron_barcode": "P000000001"}
+
     copy_barcode = Text(50, required=True)
     patron_barcode = Text(50, required=True)
     branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})
@@ -54,6 +56,8 @@ class CheckOutSchema(RequestSchema):
 
 class CheckInInputSchema(RequestSchema):
     """What the desk scans to take a copy back."""
+
+    example = {"copy_barcode": "C000000001"}
 
     copy_barcode = Text(50, required=True)
     branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})

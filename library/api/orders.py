@@ -18,7 +18,7 @@ from library.extensions import db
 from library.models import Book, Order, OrderLine, OrderStatus, User
 from library.rules import changes, orders
 
-blp = Blueprint("orders", "order", "What the library means to buy.", "Acquisitions")
+blp = Blueprint("orders", "order", "Acquisitions")
 MOST_COPIES = 10_000
 
 
@@ -61,6 +61,8 @@ class OrderLineInputSchema(RequestSchema):
 
 class OrderPatchSchema(RequestSchema):
     """What changes of a draft; lines that are named replace all."""
+
+    example = {"note": "For the new branch.", "lines": [{"book_id": 1, "quantity": 2}]}
 
     note = Lines(2000, allow_none=True)
     lines = ListOf(Nested(OrderLineInputSchema))

@@ -18,8 +18,8 @@ from library.extensions import db
 from library.models import Branch, PatronCategory, Role, User
 from library.rules import users
 
-categories = Blueprint("patron-categories", "patron_category", "Groups of patrons with common policies.", "People")
-blp = Blueprint("users", "user", "Accounts and patrons.", "People")
+categories = Blueprint("patron-categories", "patron_category", "People")
+blp = Blueprint("users", "user", "People")
 LONGEST_PASSWORD = 128
 USERNAME = r"[^\s@]+"
 LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
@@ -87,6 +87,8 @@ class NewPassword(Password):
 class OwnProfilePatchSchema(RequestSchema):
     """What people may change of themselves."""
 
+    example = {"first_name": "Jane", "language": "de"}
+
     first_name = Text(100, allow_none=True)
     last_name = Text(100, allow_none=True)
     phone = Text(50, allow_none=True)
@@ -96,6 +98,8 @@ class OwnProfilePatchSchema(RequestSchema):
 
 class UserPatchSchema(OwnProfilePatchSchema):
     """What staff may change of an account; the role is the admins' to give."""
+
+    example = {"expires_on": "2027-12-31", "confirmed": True}
 
     username = Text(100, 2, pattern=USERNAME)
     email = Email(allow_none=True)
@@ -112,6 +116,8 @@ class UserPatchSchema(OwnProfilePatchSchema):
 
 class UserInputSchema(UserPatchSchema):
     """An account made or replaced at the desk: nothing is required, a card is made where none is named."""
+
+    example = {"first_name": "Jane", "last_name": "Doe", "email": "jane@example.com", "expires_on": "2027-12-31"}
 
 
 class UserQuerySchema(QuerySchema):

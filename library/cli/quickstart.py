@@ -45,7 +45,6 @@ def quickstart(port: int, host: str, fresh: bool, serve: bool) -> None:
     if serve:
         _show_address(host, port)
     _show_logins(shown)
-    click.echo(f"The database and these log-ins are kept in {current_app.instance_path}")
     if serve:
         click.echo("Ctrl-C stops the server. `flask quickstart` goes on from here, with --fresh it starts over.")
         _serve(host, port)
@@ -108,7 +107,7 @@ def _show_logins(shown: list[logins.Login]) -> None:
     click.echo(f"  {'role':10} {'username':10} {'e-mail':22} password")
     for login in shown:
         click.echo(f"  {login.role:10} {login.username:10} {login.email:22} {login.password or '(was changed)'}")
-    click.echo()
+    click.echo(f"\nThey are kept in {Path(current_app.instance_path, logins.FILE)}, for you alone.\n")
 
 
 def _serve(host: str, port: int) -> None:

@@ -162,7 +162,7 @@ def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> None
     rows = [
         _columns(record) | _derived(record) | {"version": 1, "created_at": now, "updated_at": now} for record in records
     ]
-    ids = _insert(session, Book, rows)
+    ids = _insert_for_ids(session, Book, rows)
     pairs = list(zip(ids, records, strict=True))
     _insert(
         session,
@@ -219,7 +219,13 @@ def _sources(records: Sequence[BookRecord], ids: Sequence[int]) -> list[dict[str
     ]
 
 
-def _insert(session: Session, noun: type[Base], rows: Sequence[dict[str, Any]]) -> list[int]:
+def _insert(session: Session, noun: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        session.connection().execute(insert(cast(Table, noun.__table__)), rows)
+
+
+def _insert_for_ids(session: Session, noun: type[Base], rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Insert rows and return their keys in the same order: on SQLite that takes a statement a row."""
     if not rows:
         return []
     table = cast(Table, noun.__table__)
@@ -236,7 +242,7 @@ def _authors(session: Session, records: Iterable[BookRecord]) -> dict[tuple[str,
     rows = session.execute(select(Author.name, Author.dates, Author.id).where(Author.name.in_(names)))
     found = {(name, dates): key for name, dates, key in rows}
     new = [heading for heading in wanted if heading not in found]
-    ids = _insert(
+    ids = _insert_for_ids(
         session,
         Author,
         [
@@ -252,7 +258,7 @@ def _subjects(session: Session, records: Iterable[BookRecord]) -> dict[str, int]
     wanted = dict.fromkeys(name for record in records for name in record.subjects)
     found = dict(session.execute(select(Subject.name, Subject.id).where(Subject.name.in_(wanted))).tuples().all())
     new = [name for name in wanted if name not in found]
-    ids = _insert(
+    ids = _insert_for_ids(
         session, Subject, [{"name": name, "name_key": words.sort_key(name, 500), "version": 1} for name in new]
     )
     return found | dict(zip(new, ids, strict=True))

@@ -16,6 +16,7 @@ _LETTERS = str.maketrans(
 )
 _ISBN = re.compile(r"(?<![\w-])(?:\d-?){9}[\dXx](?![\w-])|(?<![\w-])(?:\d-?){12}\d(?![\w-])")
 _LANGUAGES = re.compile(r"(?<=\b[a-zA-Z])(\+\+|#)(?!\w)")
+_PLAIN_WORD = re.compile(r"[a-z0-9]+")
 _NAMED_SIGNS = {"++": "plusplus", "#": "sharp"}
 
 
@@ -26,6 +27,8 @@ def words(text: str) -> list[str]:
     """
     text = _ISBN.sub(lambda match: match[0].replace("-", ""), text)
     text = _LANGUAGES.sub(lambda match: _NAMED_SIGNS[match[1]], text)
+    if text.isascii():
+        return [word[:LONGEST_WORD] for word in _PLAIN_WORD.findall(text.lower().replace("'", ""))]
     text = unicodedata.normalize("NFKD", text).casefold().translate(_LETTERS)
     text = unicodedata.normalize("NFKD", text)
     letters = "".join(_sign(character) for character in text)

@@ -44,8 +44,8 @@ class Blueprint(SmorestBlueprint):
 
     ARGUMENTS_PARSER = Parser()
 
-    def __init__(self, name: str, singular: str, description: str, tag: str) -> None:
-        super().__init__(name, name, description=description)
+    def __init__(self, name: str, singular: str, tag: str) -> None:
+        super().__init__(name, name)
         self.singular, self.tag = singular, tag
         self._prepare_doc_cbks.append(document.complete)
 
@@ -55,7 +55,7 @@ class Blueprint(SmorestBlueprint):
             for method in view_func.methods or ():
                 name = method.lower()
                 setattr(view_func, name, self._behind_gate(getattr(view_func, name), rule, method))
-        options.setdefault("tags", [self.tag])
+        options["tags"] = options.get("tags") or [self.tag]
         super().add_url_rule(rule, endpoint, view_func, provide_automatic_options=False, **options)
 
     def _behind_gate(self, view: View, rule: str, method: str) -> View:

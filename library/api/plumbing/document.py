@@ -1,5 +1,6 @@
 """The OpenAPI document: what flask-smorest derives, completed from the marks of the views."""
 
+import inspect
 from typing import Any
 
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
@@ -15,6 +16,15 @@ from library.models import HIGHEST_ID
 from library.rules import access
 
 PROBLEM = "application/problem+json"
+TAGS = {
+    "Signing in": "Register, log in and out, change the password.",
+    "People": "Oneself, patrons and staff, and the categories of patrons.",
+    "Catalogue": "Books, who made them, and what they are about.",
+    "Holdings": "Branches, item types, and the copies on the shelves.",
+    "Circulation": "Lending copies and taking them back.",
+    "Acquisitions": "What the library means to buy.",
+    "The house": "What this library is, how it says no, whether it is well.",
+}
 _VERBS = {"POST": "create", "PUT": "replace", "PATCH": "patch", "DELETE": "delete", "GET": "get"}
 _BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 
@@ -22,13 +32,16 @@ _BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 class Converter(OpenAPIConverter):
     """apispec's converter: an answer always has all its members, a field of ours describes itself."""
 
-    def fields2jsonschema(self, fields: Any, *, partial: Any = None) -> dict[str, Any]:
-        described = super().fields2jsonschema(fields, partial=partial)
-        schema = next((type(field.parent) for field in fields.values()), None)
-        if schema is not None and issubclass(schema, RequestSchema | QuerySchema):
-            described["additionalProperties"] = False
-        else:
-            described["required"] = list(getattr(schema, "always", described["properties"]))
+    def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
+        described = super().schema2jsonschema(schema)
+        kind = type(schema)
+        described["description"] = inspect.getdoc(kind) or ""
+        if not issubclass(kind, RequestSchema | QuerySchema):
+            # A later version may add members to an answer: clients must not refuse them.
+            described.pop("additionalProperties", None)
+            described["required"] = list(getattr(kind, "always", described["properties"]))
+        elif getattr(kind, "example", None):
+            described["examples"] = [kind.example]
         return described
 
 
@@ -56,17 +69,34 @@ class Api(SmorestApi):
 
     def __init__(self, app: Flask, **kwargs: Any) -> None:
         app.url_map.converters["id"] = LargestId
+        self.tags: list[str] = []
         super().__init__(app, spec_kwargs={"marshmallow_plugin": Plugin(), **kwargs})
         self.ma_plugin.converter.add_attribute_function(_describe)
         self.ma_plugin.map_to_openapi_type(Choice, "string", None)
         self.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+
+    def register_blueprint(self, blp: Any, **options: Any) -> None:
+        """Register a resource; several may stand under one tag, which is told once."""
+        tag, self.spec.tag = self.spec.tag, lambda _: None  # type: ignore[method-assign]
+        try:
+            super().register_blueprint(blp, **options)
+        finally:
+            self.spec.tag = tag  # type: ignore[method-assign]
+        if blp.tag not in self.tags:
+            self.tags.append(blp.tag)
+            self.spec.tag({"name": blp.tag, "description": TAGS[blp.tag]})
+
+    def _register_pagination_header(self) -> None:
+        """The header is described where the lists are: flask-smorest says an object, and sends a string."""
 
     def _register_error_handlers(self) -> None:
         """Errors are answered by library/api/plumbing/errors.py alone."""
 
     def _register_responses(self) -> None:
         for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 429, 500, 503):
-            answer = {"description": title(status), "content": {PROBLEM: {"schema": ProblemSchema}}}
+            answer: dict[str, Any] = {"description": title(status), "content": {PROBLEM: {"schema": ProblemSchema}}}
+            if status in _ERROR_HEADERS:
+                answer["headers"] = _ERROR_HEADERS[status]
             self.spec.components.response(f"Problem{status}", answer, lazy=True)
         answer = {"description": "Any other error", "content": {PROBLEM: {"schema": ProblemSchema}}}
         self.spec.components.response("DEFAULT_ERROR", answer, lazy=True)
@@ -120,6 +150,13 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     return doc
 
 
+_RETRY_AFTER = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
+_CHALLENGE = {"description": "How to sign in (RFC 6750).", "schema": {"type": "string"}}
+_ERROR_HEADERS = {
+    401: {"WWW-Authenticate": _CHALLENGE},
+    429: {"Retry-After": _RETRY_AFTER},
+    503: {"Retry-After": _RETRY_AFTER},
+}
 _IF_MATCH = {
     "in": "header",
     "name": "If-Match",

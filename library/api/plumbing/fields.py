@@ -15,7 +15,7 @@ WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
 
-# marshmallow's own type of them.
+# The type of error messages, as marshmallow has it.
 Messages = dict[str, str | list[Any] | dict[Any, Any]]
 
 

@@ -38,7 +38,9 @@ class Converter(ModelConverter):
 
 
 class RequestSchema(ma.Schema):
-    """What a client sends: unknown members are refused."""
+    """What a client sends: unknown members are refused; `example` is shown in the document."""
+
+    example: dict[str, Any] | None = None
 
     error_messages = {
         "unknown": Fault("This member is not known.", "unknown_member"),
