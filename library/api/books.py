@@ -124,7 +124,7 @@ class _Lists:
 class BookInputSchema(_Lists, input_of(BookSchema)):  # type: ignore[misc]
     """A book as it is written: the title is required."""
 
-    example = {
+    example: dict[str, Any] | None = {
         "title": "Moby-Dick",
         "subtitle": "or, The whale",
         "year": 1851,
@@ -138,7 +138,7 @@ class BookInputSchema(_Lists, input_of(BookSchema)):  # type: ignore[misc]
 class BookPatchSchema(_Lists, patch_of(BookSchema)):  # type: ignore[misc]
     """What changes of a book; a list that is named is replaced as a whole."""
 
-    example = {"year": 1851}
+    example: dict[str, Any] | None = {"year": 1851}
 
 
 class BookQuerySchema(QuerySchema):

@@ -37,6 +37,11 @@ class BranchSchema(Schema):
     class Meta(Schema.Meta):
         model = Branch
 
+    example = {
+        "name": "Harbour Branch",
+        "time_zone": "Europe/Berlin",
+        "hours": [{"weekday": 1, "opens": "09:00", "closes": "18:00"}],
+    }
     id = shown()
     name = auto_field()
     time_zone = auto_field(field_class=TimeZone)
@@ -51,6 +56,7 @@ class ItemTypeSchema(Schema):
     class Meta(Schema.Meta):
         model = ItemType
 
+    example = {"name": "Film", "default_price_cents": 2500}
     id = shown()
     name = auto_field()
     default_price_cents = auto_field(field_class=Cents)

@@ -46,13 +46,13 @@ class CopySchema(Schema):
 class CopyPatchSchema(patch_of(CopySchema)):  # type: ignore[misc]
     """What the office changes of a copy."""
 
-    example = {"shelf_mark": "PS 2384 .M6"}
+    example: dict[str, Any] | None = {"shelf_mark": "PS 2384 .M6"}
 
 
 class CopyInputSchema(CopyPatchSchema):
     """A new copy: the book and its home branch; a barcode is made where none is named."""
 
-    example = {"book_id": 1, "home_branch_id": 1, "shelf_mark": "PS 2384 .M6"}
+    example: dict[str, Any] | None = {"book_id": 1, "home_branch_id": 1, "shelf_mark": "PS 2384 .M6"}
 
     book_id = Ref(Book, required=True)
     home_branch_id = Ref(Branch, required=True)

@@ -46,7 +46,7 @@ class LoanSchema(Schema):
 class CheckOutSchema(RequestSchema):
     """What the desk scans to lend a copy."""
 
-    example = {"copy_barcode": "C000000001", "patron_barcode": "P000000001"}
+    example: dict[str, Any] | None = {"copy_barcode": "C000000001", "patron_barcode": "P000000001"}
 
     copy_barcode = Text(50, required=True)
     patron_barcode = Text(50, required=True)
@@ -57,7 +57,7 @@ class CheckOutSchema(RequestSchema):
 class CheckInInputSchema(RequestSchema):
     """What the desk scans to take a copy back."""
 
-    example = {"copy_barcode": "C000000001"}
+    example: dict[str, Any] | None = {"copy_barcode": "C000000001"}
 
     copy_barcode = Text(50, required=True)
     branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})

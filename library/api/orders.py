@@ -62,7 +62,7 @@ class OrderLineInputSchema(RequestSchema):
 class OrderPatchSchema(RequestSchema):
     """What changes of a draft; lines that are named replace all."""
 
-    example = {"note": "For the new branch.", "lines": [{"book_id": 1, "quantity": 2}]}
+    example: dict[str, Any] | None = {"note": "For the new branch.", "lines": [{"book_id": 1, "quantity": 2}]}
 
     note = Lines(2000, allow_none=True)
     lines = ListOf(Nested(OrderLineInputSchema))

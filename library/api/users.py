@@ -31,6 +31,7 @@ class PatronCategorySchema(Schema):
     class Meta(Schema.Meta):
         model = PatronCategory
 
+    example = {"name": "Children"}
     id = shown()
     name = auto_field()
     self_registration = auto_field()
@@ -87,7 +88,7 @@ class NewPassword(Password):
 class OwnProfilePatchSchema(RequestSchema):
     """What people may change of themselves."""
 
-    example = {"first_name": "Jane", "language": "de"}
+    example: dict[str, Any] | None = {"first_name": "Jane", "language": "de"}
 
     first_name = Text(100, allow_none=True)
     last_name = Text(100, allow_none=True)
@@ -99,7 +100,7 @@ class OwnProfilePatchSchema(RequestSchema):
 class UserPatchSchema(OwnProfilePatchSchema):
     """What staff may change of an account; the role is the admins' to give."""
 
-    example = {"expires_on": "2027-12-31", "confirmed": True}
+    example: dict[str, Any] | None = {"expires_on": "2027-12-31", "confirmed": True}
 
     username = Text(100, 2, pattern=USERNAME)
     email = Email(allow_none=True)
@@ -117,7 +118,12 @@ class UserPatchSchema(OwnProfilePatchSchema):
 class UserInputSchema(UserPatchSchema):
     """An account made or replaced at the desk: nothing is required, a card is made where none is named."""
 
-    example = {"first_name": "Jane", "last_name": "Doe", "email": "jane@example.com", "expires_on": "2027-12-31"}
+    example: dict[str, Any] | None = {
+        "first_name": "Jane",
+        "last_name": "Doe",
+        "email": "jane@example.com",
+        "expires_on": "2027-12-31",
+    }
 
 
 class UserQuerySchema(QuerySchema):

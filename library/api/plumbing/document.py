@@ -40,8 +40,9 @@ class Converter(OpenAPIConverter):
             # A later version may add members to an answer: clients must not refuse them.
             described.pop("additionalProperties", None)
             described["required"] = list(getattr(kind, "always", described["properties"]))
-        elif getattr(kind, "example", None):
-            described["examples"] = [kind.example]
+        example = getattr(kind, "example", None)
+        if example is not None:
+            described["examples"] = [example]
         return described
 
 

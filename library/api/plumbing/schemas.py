@@ -61,7 +61,7 @@ class QuerySchema(ma.Schema):
 class Schema(SQLAlchemySchema):
     """What the API shows of a record; every member is always present.
 
-    `input_of` and `patch_of` derive from it what may be written.
+    `input_of` and `patch_of` derive from it what may be written; `example` is the input's.
     """
 
     class Meta:
@@ -87,7 +87,7 @@ def _derived(schema: type[ma.Schema], suffix: str, required: bool) -> type[Reque
         copied = deepcopy(schema._declared_fields[key])
         copied.required = copied.required and required
         members[key] = copied
-    members["__doc__"] = schema.__doc__
+    members |= {"__doc__": schema.__doc__, "example": getattr(schema, "example", None) if required else None}
     return type(f"{name}{suffix}Schema", (RequestSchema,), members)  # type: ignore[return-value]
 
 
