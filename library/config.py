@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from click import ClickException
+
 VERSION = "0.1.0"
 SHORTEST_SECRET = 32
 BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "REDIS_URL")
 UNSAFE_SECRETS = ("change", "secret", "default", "example", "password")
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(ClickException):
     """A setting is missing, unsafe or unreadable; the text is one line for the person who starts the server."""
 
 

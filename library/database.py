@@ -92,11 +92,13 @@ def _count_catalogue_changes(session: Session, _context: Any, _instances: Any) -
 
 
 def count_change(session: Session, name: str) -> None:
-    """Count a change of a family of tables, once a transaction: readers then make their kept bytes anew."""
+    """Count a change of a family of tables, at least once a transaction: readers then make their kept bytes anew."""
     marks = session.info.setdefault("changes", {})
-    if marks.get(name) is session.get_transaction():
+    # A count made inside a savepoint goes with it, so each savepoint counts for itself.
+    current = session.get_nested_transaction() or session.get_transaction()
+    if marks.get(name) is current:
         return
-    marks[name] = session.get_transaction()
+    marks[name] = current
     change = update(Generation).where(Generation.name == name).values(number=Generation.number + 1)
     session.connection().execute(change)
 

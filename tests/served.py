@@ -52,7 +52,8 @@ class Served:
         self.flask("db", "upgrade")
         self.log = (instance / "server.log").open("w+")
         options = ["--interface", "wsgi", "--factory", "--port", str(self.port), "--workers", str(workers)]
-        command = [sys.executable, "-m", "granian", *options, "--blocking-threads", "8", "library.serving:load"]
+        options += ["--blocking-threads", "8", "--workers-kill-timeout", "5"]
+        command = [sys.executable, "-m", "granian", *options, "library.serving:load"]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log)
         self._wait()
 

@@ -13,7 +13,7 @@ from library.api.plumbing.fields import Fault, Nested
 from library.api.plumbing.gate import actor
 from library.api.plumbing.schemas import RequestSchema
 from library.api.plumbing.texts import Email, Password, Text
-from library.api.users import LONGEST_PASSWORD, USERNAME, NewPassword, UserSchema
+from library.api.users import NewPassword, UserSchema
 from library.database import transaction
 from library.extensions import db
 from library.models import User
@@ -26,7 +26,7 @@ blp = Blueprint("sign-in", "session", "Signing in")
 class RegistrationSchema(RequestSchema):
     """What a person says who registers themselves."""
 
-    username = Text(100, 2, pattern=USERNAME, required=True, metadata={"example": "jdoe"})
+    username = Text(100, 2, pattern=users.USERNAME, required=True, metadata={"example": "jdoe"})
     email = Email(required=True, metadata={"example": "jdoe@example.com"})
     password = NewPassword(required=True, metadata={"example": "password123"})
     first_name = Text(100, allow_none=True)
@@ -40,7 +40,7 @@ class LogInSchema(RequestSchema):
         254, metadata={"description": "E-mail address, username or card barcode.", "example": "jdoe@example.com"}
     )
     username = Text(254, metadata={"description": "Another name of `email`."})
-    password = Password(LONGEST_PASSWORD, required=True, metadata={"example": "password123"})
+    password = Password(users.LONGEST_PASSWORD, required=True, metadata={"example": "password123"})
 
     @ma.validates_schema
     def _one_name(self, data: dict[str, Any], **_: Any) -> None:
@@ -57,7 +57,7 @@ class RefreshSchema(RequestSchema):
 class PasswordChangeSchema(RequestSchema):
     """The password that holds now, and the one that shall hold."""
 
-    old_password = Password(LONGEST_PASSWORD, required=True)
+    old_password = Password(users.LONGEST_PASSWORD, required=True)
     new_password = NewPassword(required=True)
 
 

@@ -20,8 +20,6 @@ from library.rules import users
 
 categories = Blueprint("patron-categories", "patron_category", "People")
 blp = Blueprint("users", "user", "People")
-LONGEST_PASSWORD = 128
-USERNAME = r"[^\s@]+"
 LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
 
 
@@ -76,7 +74,7 @@ class NewPassword(Password):
     """A password that somebody chooses: as long as the library asks for (`PASSWORD_MIN_LENGTH`)."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=LONGEST_PASSWORD, **kwargs)
+        super().__init__(max_length=users.LONGEST_PASSWORD, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         value = super()._deserialize(value, attr, data, **kwargs)
@@ -102,7 +100,7 @@ class UserPatchSchema(OwnProfilePatchSchema):
 
     example: dict[str, Any] | None = {"expires_on": "2027-12-31", "confirmed": True}
 
-    username = Text(100, 2, pattern=USERNAME)
+    username = Text(100, 2, pattern=users.USERNAME)
     email = Email(allow_none=True)
     password = NewPassword(allow_none=True)
     birth_date = Day(allow_none=True)
@@ -141,7 +139,7 @@ def hash_before() -> None:
     """Hash a password that staff give somebody before the transaction begins; the schema judges it later."""
     body = g.body.value
     password = body.get("password") if isinstance(body, dict) else None
-    if isinstance(password, str) and len(password) <= LONGEST_PASSWORD:
+    if isinstance(password, str) and len(password) <= users.LONGEST_PASSWORD:
         g.password_hash = users.hash_password(password)
 
 

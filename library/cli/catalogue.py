@@ -1,6 +1,7 @@
 """`flask catalogue import`: takes a file of records into the catalogue, a batch and a transaction at a time."""
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import click
 from flask.cli import AppGroup
@@ -21,7 +23,6 @@ from library.exchange.readers import Item, read_records
 from library.exchange.records import FormatError, RecordFault
 from library.rules.imports import AT_ONCE, OnDuplicate, Outcome, Result, import_batch
 
-INTERRUPTED = 130
 catalogue = AppGroup("catalogue", help="The catalogue.")
 
 
@@ -90,12 +91,14 @@ def import_file(file: Path, on_duplicate: str, dry_run: bool) -> None:
     skipping what is there already. A dry run knows duplicates inside the file by their control numbers only.
     """
     started = time.perf_counter()
-    with ready_session() as session:
+    with ready_session() as session, _signals() as received:
         run = Import(session, OnDuplicate(on_duplicate), dry_run, _show_fault)
         try:
             with _progress_bar(file) as progress:
                 for batch in _batches(read_records(file, progress)):
                     run.take(batch)
+                    if received:
+                        break
         except (FormatError, OSError) as error:
             if run.position:
                 _tell(run, started)
@@ -103,11 +106,33 @@ def import_file(file: Path, on_duplicate: str, dry_run: bool) -> None:
         except OperationalError as error:
             _tell(run, started)
             raise click.ClickException(f"the database does not answer: {first_line(error)}. {_go_on(run)}") from error
-        except KeyboardInterrupt:
-            _tell(run, started)
-            click.echo(f"Interrupted. {_go_on(run)}", err=True)
-            sys.exit(INTERRUPTED)
     _tell(run, started)
+    if received:
+        click.echo(f"Interrupted. {_go_on(run)}", err=True)
+        sys.exit(128 + received[0])
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals received so far, of Ctrl-C and SIGTERM: they end a run after the batch at hand, a second one at once.
+
+    An exception out of nowhere would hit the database's driver in the middle of a commit.
+    """
+    received: list[int] = []
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    caught: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in caught}
+    for number in before:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

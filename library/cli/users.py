@@ -16,7 +16,6 @@ from library.rules import changes
 from library.rules import users as rules
 from library.rules.errors import Refused
 
-LONGEST_PASSWORD = 128
 # A command line of the wrong encoding arrives with surrogates, which no database takes.
 _USERNAME = re.compile(r"[^\s@\0\ud800-\udfff]{2,100}")
 _EMAIL = re.compile(r"(?=.{3,254}\Z)[^\s@\0\ud800-\udfff]+@[^\s@.\0\ud800-\udfff]+(\.[^\s@.\0\ud800-\udfff]+)*")
@@ -61,8 +60,8 @@ def _require(form: re.Pattern[str], text: str, complaint: str) -> None:
 
 def _check_password(password: str, shortest: int) -> None:
     _require(_PASSWORD, password, "the password is not valid text")
-    if not shortest <= len(password) <= LONGEST_PASSWORD:
-        raise click.ClickException(f"the password needs {shortest} to {LONGEST_PASSWORD} characters")
+    if not shortest <= len(password) <= rules.LONGEST_PASSWORD:
+        raise click.ClickException(f"the password needs {shortest} to {rules.LONGEST_PASSWORD} characters")
 
 
 def _kindly(refused: Refused) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, insert, select, tuple_
+from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -25,7 +25,7 @@ from library.models import (
     SourceRecord,
     Subject,
 )
-from library.rules import catalogue, words
+from library.rules import catalogue, duplicates, words
 
 AT_ONCE = 200
 _COLUMNS = ("title", "subtitle", "publisher", "year", "year_text", "edition", "language", "pages", "series")
@@ -64,8 +64,7 @@ Numbered = tuple[int, BookRecord]
 def import_batch(session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime) -> list[Result]:
     """Take in a batch of (position, record) of at most 200, and say what became of each.
 
-    A record that the database refuses costs that record only. A duplicate has the same control number as a book
-    of the catalogue or, having none, the same title and an identifier in common.
+    A record that the database refuses costs that record only; library/rules/duplicates.py says what a duplicate is.
     """
     try:
         with session.begin_nested():
@@ -84,11 +83,11 @@ def _import_alone(session: Session, numbered: Numbered, on_duplicate: OnDuplicat
 
 
 def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime) -> list[Result]:
-    known = {} if on_duplicate is OnDuplicate.ADD else _known_books(session, [record for _, record in batch])
+    known = {} if on_duplicate is OnDuplicate.ADD else duplicates.known_books(session, [record for _, record in batch])
     seen: set[Any] = set()
     results, new = [], []
     for position, record in batch:
-        keys = _keys(record)
+        keys = duplicates.keys_of(record)
         double = next((known[key] for key in keys if key in known), None)
         if double is None and (on_duplicate is OnDuplicate.ADD or seen.isdisjoint(keys)):
             outcome = Outcome.ADDED
@@ -102,30 +101,6 @@ def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDup
         results.append(Result(position, outcome, record.control_number))
     _add(session, new, now)
     return results
-
-
-def _keys(record: BookRecord) -> list[Any]:
-    """By what a record is known again."""
-    if record.control_number:
-        return [record.control_number]
-    title = words.sort_key(record.title)
-    return [(title, row.scheme, row.value) for row in record.identifiers]
-
-
-def _known_books(session: Session, records: Sequence[BookRecord]) -> dict[Any, int]:
-    numbers = {record.control_number for record in records if record.control_number}
-    known: dict[Any, int] = {}
-    if numbers:
-        rows = session.execute(select(Book.control_number, Book.id).where(Book.control_number.in_(numbers)))
-        known |= {row.control_number: row.id for row in rows}
-    pairs = {(row.scheme, row.value) for record in records if not record.control_number for row in record.identifiers}
-    if pairs:
-        identified = select(Book.title_key, Identifier.scheme, Identifier.value, Book.id).join(
-            Identifier, Identifier.book_id == Book.id
-        )
-        rows = session.execute(identified.where(tuple_(Identifier.scheme, Identifier.value).in_(pairs)))
-        known |= {(row.title_key, row.scheme.value, row.value): row.id for row in rows}
-    return known
 
 
 def _update(session: Session, book_id: int, record: BookRecord, now: datetime) -> None:
@@ -256,7 +231,8 @@ def _authors(session: Session, records: Iterable[BookRecord]) -> dict[tuple[str,
 def _subjects(session: Session, records: Iterable[BookRecord]) -> dict[str, int]:
     """Heading → id of every subject of the records; those not known yet are added."""
     wanted = dict.fromkeys(name for record in records for name in record.subjects)
-    found = dict(session.execute(select(Subject.name, Subject.id).where(Subject.name.in_(wanted))).tuples().all())
+    rows = session.execute(select(Subject.name, Subject.id).where(Subject.name.in_(wanted)))
+    found = {row.name: row.id for row in rows}
     new = [name for name in wanted if name not in found]
     ids = _insert_for_ids(
         session, Subject, [{"name": name, "name_key": words.sort_key(name, 500), "version": 1} for name in new]

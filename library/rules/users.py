@@ -16,6 +16,9 @@ from library.models import PatronCategory, Role, User, UserSession
 from library.rules import access, changes, words
 from library.rules.errors import Forbidden, Refusal, Refused, refuses
 
+LONGEST_PASSWORD = 128
+# Without blanks; and without @, so that no username can be an address.
+USERNAME = r"[^\s@]+"
 REUSE_GRACE = timedelta(seconds=10)
 # OWASP's figures for argon2id: about 45 ms a hash, where the library's default takes five times that.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)

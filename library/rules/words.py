@@ -25,6 +25,9 @@ def words(text: str) -> list[str]:
 
     Words hold only letters and digits (any script), at most 60 characters each.
     """
+    if not text.isascii():
+        # An accent may be typed as one sign or as two.
+        text = unicodedata.normalize("NFKC", text)
     text = _ISBN.sub(lambda match: match[0].replace("-", ""), text)
     text = _LANGUAGES.sub(lambda match: _NAMED_SIGNS[match[1]], text)
     if text.isascii():

@@ -76,7 +76,7 @@ def test_known_books_are_updated_or_added_again_when_asked(run, file, tmp_path, 
     assert take(run, corrected, "--on-duplicate", "update").startswith("added 0, updated 1,")
     assert count(session) == 450
     assert session.scalar(select(Book.title).where(Book.control_number == "n7")) == "Book seven"
-    assert generation(session, CATALOGUE) == before + 1
+    assert generation(session, CATALOGUE) > before
     assert take(run, corrected, "--on-duplicate", "add").startswith("added 1, updated 0,")
     assert count(session) == 451
 
@@ -178,23 +178,22 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(instance, file):
     assert "\x1b[Krecord 451: " in shown, "the bar is wiped before a fault is named"
 
 
-def test_stopped_half_way_it_keeps_what_it_has_and_goes_on_later(app_in, instance, tmp_path):
-    path, numbers = tmp_path / "long.mrc", range(1, 20_001)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_half_way_it_keeps_what_it_has_and_goes_on_later(app_in, instance, tmp_path, number):
+    path, numbers = tmp_path / "long.mrc", range(1, 10_001)
     path.write_bytes(b"".join(marc(number) for number in numbers))
     running = flask_import(instance, path, subprocess.PIPE)
     taken = _wait_for_a_batch(instance / "library.sqlite3", running)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     printed, complaints = running.communicate(timeout=DEADLINE)
-    assert running.returncode == 130, complaints
-    assert "Traceback" not in complaints
-    assert complaints.startswith("Interrupted. The records up to ")
-    assert "go on from there" in complaints
+    assert running.returncode == 128 + number, complaints
     added = int(printed.removeprefix("added ").partition(", updated")[0].replace(",", ""))
     assert taken <= added < len(numbers)
     assert added % AT_ONCE == 0
+    sentence = f"The records up to {added:,} are in; running it again would go on from there."
+    assert complaints == f"Interrupted. {sentence}\n"
     again = take(runner(app_in(instance)), path)
-    kept = len(numbers) - int(again.removeprefix("added ").partition(", updated")[0].replace(",", ""))
-    assert kept in (added, added + AT_ONCE), "stopped between a commit and counting it"
+    assert again.startswith(f"added {len(numbers) - added:,}, updated 0, skipped {added:,}, failed 0")
 
 
 def _wait_for_a_batch(database: Path, running: subprocess.Popen) -> int:
