@@ -39,9 +39,10 @@ class User(Versioned, Base):
     __tablename__ = "users"
 
     username: Mapped[str] = mapped_column(String(100), doc="Name to log in with, unique without regard to case.")
-    username_key: Mapped[str] = mapped_column(key_text(200), unique=True)
+    # Folding may make three letters of one.
+    username_key: Mapped[str] = mapped_column(key_text(300), unique=True)
     email: Mapped[str | None] = mapped_column(String(254), doc="E-mail address, unique without regard to case.")
-    email_key: Mapped[str | None] = mapped_column(key_text(400), unique=True)
+    email_key: Mapped[str | None] = mapped_column(key_text(762), unique=True)
     password_hash: Mapped[str | None] = mapped_column(String(200))
     first_name: Mapped[str | None] = mapped_column(String(100), doc="Given name.")
     last_name: Mapped[str | None] = mapped_column(String(100), doc="Family name.")

@@ -22,7 +22,7 @@ from library.models import (
     IdentifierScheme,
     Subject,
 )
-from library.rules import changes, words
+from library.rules import changes, locks, words
 from library.rules.errors import refuses
 
 BOOK_SORTS = {"title": Book.title_key, "year": Book.year, "created_at": Book.created_at, "updated_at": Book.updated_at}
@@ -57,6 +57,9 @@ def save_book(session: Session, book: Book, values: Mapping[str, Any], now: date
             _set_contributors(book, contributors)
         if subjects is not None:
             _set_subjects(book, subjects)
+        # Whoever renames one of them now waits, and then finds this book by it.
+        locks.hold_still(session, (link.author for link in book.contributions))
+        locks.hold_still(session, (link.subject for link in book.subject_links))
         if identifiers is not None:
             _set_identifiers(book, identifiers)
         book.title_key = words.sort_key(book.title)
@@ -67,7 +70,8 @@ def save_book(session: Session, book: Book, values: Mapping[str, Any], now: date
 
 def _set_contributors(book: Book, wanted: Iterable[tuple[Author, ContributorRole]]) -> None:
     known = {(link.author.id, link.role): link for link in book.contributions}
-    links = [known.get((author.id, role)) or Contribution(author=author, role=role) for author, role in wanted]
+    once = {(author.id, role): author for author, role in wanted}
+    links = [known.get(key) or Contribution(author=author, role=key[1]) for key, author in once.items()]
     for position, link in enumerate(links, 1):
         link.position = position
     book.contributions = links
@@ -75,7 +79,8 @@ def _set_contributors(book: Book, wanted: Iterable[tuple[Author, ContributorRole
 
 def _set_subjects(book: Book, wanted: Iterable[Subject]) -> None:
     known = {link.subject.id: link for link in book.subject_links}
-    links = [known.get(subject.id) or BookSubject(subject=subject) for subject in wanted]
+    once = {subject.id: subject for subject in wanted}
+    links = [known.get(key) or BookSubject(subject=subject) for key, subject in once.items()]
     for position, link in enumerate(links, 1):
         link.position = position
     book.subject_links = links

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import UniqueConstraint, func, select
+from sqlalchemy import UniqueConstraint, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -58,18 +58,21 @@ def delete(session: Session, row: Base) -> None:
     by = in_the_way(session, row)
     if by:
         raise Refused([StillInUse(by=by)])
-    session.delete(row)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.delete(row)
+    except IntegrityError as error:
+        # Somebody else's row came in between the look and the deletion.
+        raise Refused([StillInUse(by=in_the_way(session, row))]) from error
 
 
 def in_the_way(session: Session, row: Base) -> dict[str, int]:
     """How many rows of which tables point at this one and would be orphaned: table name → count."""
     found: dict[str, int] = {}
     for table in Base.metadata.sorted_tables:
-        for key in table.foreign_keys:
-            if key.column.table is not row.__table__ or key.ondelete != "RESTRICT":
-                continue
-            count = session.scalar(select(func.count()).select_from(table).where(key.parent == row.id))
-            if count:
-                found[table.name] = found.get(table.name, 0) + count
+        keys = [key for key in table.foreign_keys if key.column.table is row.__table__ and key.ondelete == "RESTRICT"]
+        if keys:
+            pointing = or_(*(key.parent == row.id for key in keys))
+            count = session.scalar(select(func.count()).select_from(table).where(pointing))
+            found |= {table.name: count} if count else {}
     return found

@@ -1,6 +1,6 @@
 """Taking records in: a batch of book records becomes books, each with one outcome, none twice."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +26,7 @@ from library.models import (
     Subject,
 )
 from library.rules import catalogue, duplicates, words
+from library.rules.errors import Refused
 
 AT_ONCE = 200
 _COLUMNS = ("title", "subtitle", "publisher", "year", "year_text", "edition", "language", "pages", "series")
@@ -58,6 +59,8 @@ class Result:
     reason: str = ""
 
 
+# What a single record may be refused with: by a constraint, by a rule, or because a value is none of the model's.
+_REFUSALS = (DBAPIError, Refused, ValueError, OverflowError)
 Numbered = tuple[int, BookRecord]
 
 
@@ -69,7 +72,7 @@ def import_batch(session: Session, batch: Sequence[Numbered], on_duplicate: OnDu
     try:
         with session.begin_nested():
             return _import_all(session, batch, on_duplicate, now)
-    except DBAPIError:
+    except _REFUSALS:
         return [_import_alone(session, numbered, on_duplicate, now) for numbered in batch]
 
 
@@ -78,28 +81,40 @@ def _import_alone(session: Session, numbered: Numbered, on_duplicate: OnDuplicat
     try:
         with session.begin_nested():
             return _import_all(session, [numbered], on_duplicate, now)[0]
-    except DBAPIError:
+    except _REFUSALS:
         return Result(position, Outcome.FAILED, record.control_number, "the database refused the record")
 
 
 def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime) -> list[Result]:
-    known = {} if on_duplicate is OnDuplicate.ADD else duplicates.known_books(session, [record for _, record in batch])
-    seen: set[Any] = set()
-    results, new = [], []
+    adding = on_duplicate is OnDuplicate.ADD
+    known = {} if adding else duplicates.known_books(session, [record for _, record in batch])
+    pending: dict[int, BookRecord] = {}
+    coming: dict[Hashable, int] = {}
+    results = []
     for position, record in batch:
-        keys = duplicates.keys_of(record)
+        keys = [] if adding else duplicates.keys_of(record)
+        if on_duplicate is OnDuplicate.UPDATE and any(key in coming for key in keys):
+            # Its double came in this very batch: that is a book now, to be updated like any other.
+            ids = dict(zip(pending, _add(session, list(pending.values()), now), strict=True))
+            known |= {key: ids[at] for key, at in coming.items()}
+            pending, coming = {}, {}
         double = next((known[key] for key in keys if key in known), None)
-        if double is None and (on_duplicate is OnDuplicate.ADD or seen.isdisjoint(keys)):
-            outcome = Outcome.ADDED
-            new.append(record)
-        elif double is None or on_duplicate is OnDuplicate.SKIP:
-            outcome = Outcome.SKIPPED
+        earlier = next((coming[key] for key in keys if key in coming), None)
+        # A third record may be known by a key that only this one has.
+        if double is not None:
+            known |= dict.fromkeys(keys, double)
         else:
+            coming |= dict.fromkeys(keys, earlier or position)
+        if double is not None and on_duplicate is OnDuplicate.UPDATE:
             outcome = Outcome.UPDATED
             _update(session, double, record, now)
-        seen.update(keys)
+        elif double is not None or earlier is not None:
+            outcome = Outcome.SKIPPED
+        else:
+            outcome = Outcome.ADDED
+            pending[position] = record
         results.append(Result(position, outcome, record.control_number))
-    _add(session, new, now)
+    _add(session, list(pending.values()), now)
     return results
 
 
@@ -122,6 +137,8 @@ def _update(session: Session, book_id: int, record: BookRecord, now: datetime) -
 
 
 def _columns(record: BookRecord) -> dict[str, Any]:
+    if not record.title:
+        raise ValueError("a book has a title")
     values: dict[str, Any] = {name: getattr(record, name) or None for name in _COLUMNS}
     values["material_type"] = MaterialType(record.material_type)
     values["description"] = record.description or None
@@ -129,10 +146,10 @@ def _columns(record: BookRecord) -> dict[str, Any]:
     return values
 
 
-def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> None:
-    """Insert new books and all that hangs on them, a statement a table."""
+def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> list[int]:
+    """Insert new books and all that hangs on them, a statement a table; their keys in the same order."""
     if not records:
-        return
+        return []
     authors, subjects = _authors(session, records), _subjects(session, records)
     rows = [
         _columns(record) | _derived(record) | {"version": 1, "created_at": now, "updated_at": now} for record in records
@@ -143,14 +160,11 @@ def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> None
         session,
         Contribution,
         [
-            {
-                "book_id": key,
-                "author_id": authors[row.name, row.dates],
-                "role": ContributorRole(row.role),
-                "position": at,
-            }
+            {"book_id": key, "author_id": authors[name, dates], "role": ContributorRole(role), "position": at}
             for key, record in pairs
-            for at, row in enumerate(record.contributors, 1)
+            for at, (name, dates, role) in enumerate(
+                dict.fromkeys((row.name, row.dates, row.role) for row in record.contributors), 1
+            )
         ],
     )
     _insert(
@@ -172,6 +186,7 @@ def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> None
         ],
     )
     _insert(session, SourceRecord, _sources(records, ids))
+    return ids
 
 
 def _derived(record: BookRecord) -> dict[str, str]:

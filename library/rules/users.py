@@ -140,8 +140,10 @@ def change_user(session: Session, actor: User, user: User, values: Mapping[str, 
     """
     values = dict(values)
     _require_role_permission(actor, user, values)
-    loses_admin = user.role is Role.ADMIN and (
-        values.get("role", Role.ADMIN) is not Role.ADMIN or values.get("active") is False
+    loses_admin = (
+        user.active
+        and user.role is Role.ADMIN
+        and (values.get("role", Role.ADMIN) is not Role.ADMIN or values.get("active") is False)
     )
     if loses_admin and not _other_admin(session, user):
         raise Refused([LastAdmin()])

@@ -14,6 +14,8 @@ MOST_QUERY_WORDS = 32
 _LETTERS = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ı": "i", "ħ": "h"}
 )
+# Apostrophes, and what romanisation (ALA-LC) writes for hamza, ayn and the Cyrillic signs: searchers leave them out.
+_SILENT = frozenset("'’‘ʼʻʹʺʾʿ")
 _ISBN = re.compile(r"(?<![\w-])(?:\d-?){9}[\dXx](?![\w-])|(?<![\w-])(?:\d-?){12}\d(?![\w-])")
 _LANGUAGES = re.compile(r"(?<=\b[a-zA-Z])(\+\+|#)(?!\w)")
 _PLAIN_WORD = re.compile(r"[a-z0-9]+")
@@ -39,11 +41,13 @@ def words(text: str) -> list[str]:
 
 
 def _sign(character: str) -> str:
-    """A letter or digit stays, a mark or an apostrophe falls out, anything else parts words."""
+    """A letter or digit stays, a mark, an apostrophe or a sign of romanisation falls out, anything else parts words."""
+    if character in _SILENT:
+        return ""
     category = unicodedata.category(character)
     if category[0] in "LN":
         return character
-    return "" if category[0] == "M" or character in "'’ʼʹʺ" else " "
+    return "" if category[0] == "M" else " "
 
 
 def index_words(texts: Iterable[str | None]) -> str:

@@ -8,16 +8,9 @@ from sqlalchemy.orm import Session
 
 from library.database import make_session
 
-settings.register_profile("rules", deadline=None)
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _without_a_clock() -> Iterator[None]:
-    """How long an example takes says nothing about the rule."""
-    before = settings.get_current_profile_name()
-    settings.load_profile("rules")
-    yield
-    settings.load_profile(before)
+# How long an example takes says nothing about the rule. A test takes its settings when it is defined: hence here.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture

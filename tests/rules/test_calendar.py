@@ -15,7 +15,7 @@ SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 # Days that never were: whole islands went over the date line.
 ABSENT = {("Pacific/Apia", date(2011, 12, 30)), ("Pacific/Fakaofo", date(2011, 12, 30))}
 
-moments = st.datetimes(datetime(1990, 1, 1), datetime(2037, 12, 31), timezones=st.just(UTC))
+moments = st.integers(0, 41 * 366 * 86400).map(lambda seconds: datetime(1996, 1, 1, tzinfo=UTC) + seconds * SECOND)
 
 
 @cache
@@ -108,7 +108,7 @@ def test_a_day_that_never_was_ends_with_the_day_before():
 def test_clocks_in_between_never_move_the_day_on_which_a_loan_is_due(moment, days, time_zone):
     due_on = calendar.due_on(moment, days, time_zone)
     assert due_on == moment.astimezone(ZoneInfo(time_zone)).date() + timedelta(days=days)
-    assume((time_zone, due_on) not in ABSENT and due_on.year > 1995)
+    assume((time_zone, due_on) not in ABSENT)
     assert calendar.local_day(calendar.end_of_day(due_on, time_zone), time_zone) == due_on
 
 

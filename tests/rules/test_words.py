@@ -87,6 +87,11 @@ def test_words_once_folded_stay_as_they_are(text):
     assert words.words(" ".join(folded)) == folded
 
 
+@given(st.text(st.characters(codec="ascii")) | PRINTED.filter(str.isascii))
+def test_a_plain_text_is_cut_as_it_is_beside_an_accent(text):
+    assert words.words(f"{text} \u00e9") == [*words.words(text), "e"]
+
+
 @given(PRINTED)
 def test_case_makes_no_difference(text):
     assert words.words(text.casefold()) == words.words(text)
@@ -162,3 +167,7 @@ def test_sort_keys_order_titles_as_readers_expect():
 )
 def test_a_column_of_words_holds_the_beginnings_of_all_words_of_a_query(session, query, found):
     assert session.scalar(select(1).where(words.holds_words(literal("austen jane"), query))) == (1 if found else None)
+
+
+def test_signs_of_romanisation_fall_out():
+    assert words.words("Anʹ Qurʼān ʻIlm") == ["an", "quran", "ilm"]

@@ -1,0 +1,90 @@
+"""Who may do what, role by role, and whose rows they see."""
+
+import pytest
+from sqlalchemy import select
+
+from library.models import Book, Loan, Order, Role, User
+from library.rules import access
+from library.rules.errors import Forbidden
+
+ALL = sorted(set().union(*access.PERMISSIONS.values()))
+STAFF_ONLY = {
+    "users.read",
+    "users.write",
+    "catalogue.write",
+    "copies.write",
+    "loans.check_out",
+    "loans.check_in",
+    "orders.write",
+}
+ADMIN_ONLY = {"users.roles", "categories.write", "branches.write", "item_types.write"}
+OWN = {"sessions.own", "profile.own", "catalogue.read", "categories.read", "loans.read", "orders.read"}
+GRANTED = {
+    None: {"anyone"},
+    Role.PATRON: {"anyone"} | OWN,
+    Role.LIBRARIAN: {"anyone"} | OWN | STAFF_ONLY,
+    Role.ADMIN: {"anyone"} | OWN | STAFF_ONLY | ADMIN_ONLY,
+}
+
+
+def actor(role: Role | None) -> User | None:
+    return role and User(role=role)
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+def test_each_role_holds_exactly_its_permissions(role):
+    assert {permission for permission in ALL if access.may(actor(role), permission)} == GRANTED[role]
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+def test_what_a_role_does_not_hold_is_forbidden_by_name(role):
+    for permission in ALL:
+        if permission in GRANTED[role]:
+            access.require(actor(role), permission)
+        else:
+            with pytest.raises(Forbidden, match=permission):
+                access.require(actor(role), permission)
+
+
+def test_nobody_holds_a_permission_that_does_not_exist():
+    for role in (None, *Role):
+        assert not access.may(actor(role), "loans.burn")
+
+
+@pytest.mark.parametrize(
+    ("role", "works_here"), [(None, False), (Role.PATRON, False), (Role.LIBRARIAN, True), (Role.ADMIN, True)]
+)
+def test_librarians_and_admins_are_staff(role, works_here):
+    assert access.is_staff(actor(role)) is works_here
+
+
+def test_an_open_catalogue_shows_the_catalogue_and_nothing_else():
+    assert {"catalogue.read"} == access.OPEN_CATALOGUE
+
+
+@pytest.fixture
+def two_people(make):
+    ann, bob = make.user(), make.user()
+    for person in (ann, bob):
+        make.loan(patron=person)
+        make.order(person)
+    return ann, bob
+
+
+@pytest.mark.parametrize(("table", "owner"), [(User, "id"), (Loan, "patron_id"), (Order, "user_id")])
+def test_patrons_see_their_own_rows_and_staff_all(session, make, two_people, table, owner):
+    for person in two_people:
+        seen = session.scalars(access.visible(select(table), table, person)).all()
+        assert [getattr(row, owner) for row in seen] == [person.id]
+    total = session.query(table).count()
+    for role in (Role.LIBRARIAN, Role.ADMIN):
+        worker = make.user(role=role)
+        total += table is User
+        assert len(session.scalars(access.visible(select(table), table, worker)).all()) == total
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+def test_everybody_who_may_read_the_catalogue_sees_all_of_it(session, make, role):
+    books = [make.book(), make.book()]
+    person = make.user(role=role) if role else None
+    assert session.scalars(access.visible(select(Book).order_by(Book.id), Book, person)).all() == books

@@ -1,0 +1,375 @@
+"""People: log-ins, sessions, and what staff may do with accounts."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from library.database import transaction
+from library.models import Role, User, UserSession
+from library.rules import users
+from library.rules.changes import AlreadyExists
+from library.rules.errors import Forbidden, Refusal
+
+from .helping import at_once, refused_for
+
+PASSWORD = "correct horse battery"
+HASH = users.hash_password(PASSWORD)
+MONTH = timedelta(days=30)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def librarian(make):
+    return make.librarian()
+
+
+@pytest.fixture
+def admin(make):
+    return make.user(role=Role.ADMIN)
+
+
+def test_a_password_is_hashed_with_argon2id_at_the_laid_down_cost():
+    kind, version, cost = HASH.split("$")[1:4]
+    assert (kind, version, cost) == ("argon2id", "v=19", "m=19456,t=2,p=1")
+    assert users.hash_password(PASSWORD) != HASH
+
+
+def test_the_right_password_fits_and_no_other():
+    login = users.Login(1, HASH, True)
+    assert users.password_fits(login, PASSWORD)
+    assert not users.password_fits(login, PASSWORD + " ")
+    assert not users.password_fits(login, "")
+
+
+def test_no_password_fits_an_inactive_account_or_a_broken_hash():
+    assert not users.password_fits(users.Login(1, HASH, False), PASSWORD)
+    assert not users.password_fits(users.Login(1, "not a hash", True), PASSWORD)
+
+
+def test_nobody_and_an_account_without_a_password_log_in_against_the_same_dummy(session, make):
+    make.user(username="card-only")
+    nobody, without = users.find_login(session, "nobody"), users.find_login(session, "card-only")
+    assert nobody == without
+    assert not nobody.active
+    assert nobody.password_hash.split("$")[1:4] == HASH.split("$")[1:4]
+
+
+@pytest.mark.parametrize("name", ["jane", " JANE ", "Jane@Example.org", "P7", " P7 "])
+def test_one_logs_in_by_name_address_or_card(session, make, name):
+    jane = make.user(username="Jane", email="jane@example.ORG", card_barcode="P7", password_hash=HASH)
+    assert users.find_login(session, name) == users.Login(jane.id, HASH, True)
+
+
+def test_a_card_is_compared_as_it_is_written(session, make):
+    make.user(card_barcode="P7", password_hash=HASH)
+    assert users.find_login(session, "p7") == users.find_login(session, "nobody")
+
+
+def test_an_address_goes_before_a_username_and_a_username_before_a_card(session, make):
+    card = make.user(card_barcode="same@x.org", password_hash=HASH)
+    assert users.find_login(session, "same@x.org").user_id == card.id
+    name = make.user(username="Same@x.org", password_hash=HASH)
+    assert users.find_login(session, "same@x.org").user_id == name.id
+    address = make.user(email="same@X.org", password_hash=HASH)
+    assert users.find_login(session, "same@x.org").user_id == address.id
+
+
+def test_an_inactive_account_is_found_as_inactive(session, make):
+    user = make.user(username="gone", active=False, password_hash=HASH)
+    assert users.find_login(session, "gone") == users.Login(user.id, HASH, False)
+
+
+def test_names_are_folded_without_case_and_blanks_around():
+    assert users.fold("  Straße ") == users.fold("STRASSE") == "strasse"
+
+
+def test_who_registers_is_an_unconfirmed_patron_in_the_category_for_it(session, make, now):
+    make.category()
+    category = make.category(self_registration=True)
+    user = users.register(session, {"username": "Ann", "email": "Ann@x.org"}, HASH, True, now)
+    assert (user.role, user.confirmed, user.active) == (Role.PATRON, False, True)
+    assert (user.username_key, user.email_key, user.created_at) == ("ann", "ann@x.org", now)
+    assert user.patron_category_id == category.id
+    assert user.card_barcode.startswith("P")
+    assert user.words == "ann x org " + user.card_barcode.lower()
+
+
+def test_registration_may_be_closed(session, now):
+    with refused_for("registration_closed"):
+        users.register(session, {"username": "ann", "email": "ann@x.org"}, HASH, False, now)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"username": "TAKEN", "email": "free@x.org"},
+        {"username": "free", "email": "Taken@X.org"},
+        {"username": "P000777", "email": "free@x.org"},
+    ],
+)
+def test_a_refused_registration_does_not_say_what_is_taken(session, make, now, values):
+    make.user(username="taken", email="taken@x.org", card_barcode="P000777")
+    with refused_for("registration_refused") as caught:
+        users.register(session, values, HASH, True, now)
+    assert (caught.value.reasons[0].pointer, caught.value.reasons[0].params) == (None, {})
+
+
+def test_an_account_without_a_username_is_called_after_its_card(session, librarian, now):
+    user = users.create_user(session, librarian, {"last_name": "Ödön", "username": None}, now)
+    assert user.username == user.card_barcode
+    assert user.words == f"odon {user.card_barcode.lower()}"
+    assert (user.role, user.confirmed, user.email_key) == (Role.PATRON, True, None)
+    named = users.create_user(session, librarian, {"card_barcode": "X1"}, now)
+    assert (named.username, named.card_barcode) == ("X1", "X1")
+
+
+@pytest.mark.parametrize(
+    ("values", "member"),
+    [
+        ({"username": "JANE"}, "username"),
+        ({"email": "JANE@x.org"}, "email"),
+        ({"card_barcode": "P7"}, "card_barcode"),
+    ],
+)
+def test_names_addresses_and_cards_are_taken_once(session, make, librarian, now, values, member):
+    make.user(username="jane", email="jane@x.org", card_barcode="P7")
+    with refused_for("already_exists") as caught:
+        users.create_user(session, librarian, values, now)
+    assert caught.value.reasons[0].pointer == f"/{member}"
+
+
+def test_only_admins_give_roles(session, librarian, admin, make, now):
+    with pytest.raises(Forbidden, match=r"users\.roles"):
+        users.create_user(session, librarian, {"role": Role.LIBRARIAN}, now)
+    assert users.create_user(session, librarian, {"role": Role.PATRON}, now).role is Role.PATRON
+    assert users.create_user(session, admin, {"role": Role.LIBRARIAN}, now).role is Role.LIBRARIAN
+    patron = make.user()
+    with pytest.raises(Forbidden):
+        users.change_user(session, librarian, patron, {"role": Role.ADMIN})
+    with pytest.raises(Forbidden):
+        users.change_user(session, librarian, librarian, {"role": Role.ADMIN})
+    assert users.change_user(session, admin, patron, {"role": Role.LIBRARIAN}).role is Role.LIBRARIAN
+
+
+def test_only_admins_touch_accounts_of_other_staff(session, librarian, admin, make):
+    colleague = make.librarian()
+    with pytest.raises(Forbidden):
+        users.change_user(session, librarian, colleague, {"first_name": "X"})
+    with pytest.raises(Forbidden):
+        users.delete_user(session, librarian, admin)
+    assert users.change_user(session, librarian, librarian, {"first_name": "Me"}).first_name == "Me"
+    assert users.change_user(session, admin, colleague, {"first_name": "Y"}).first_name == "Y"
+
+
+@pytest.mark.parametrize(
+    ("values", "version"),
+    [
+        ({"role": Role.LIBRARIAN}, 2),
+        ({"active": False}, 2),
+        ({"password_hash": "new"}, 2),
+        ({"active": False, "role": Role.LIBRARIAN}, 2),
+        ({"role": Role.PATRON, "active": True}, 1),
+        ({"first_name": "Ann"}, 1),
+    ],
+)
+def test_a_new_role_password_or_activity_ends_the_tokens_given_out(session, admin, make, values, version):
+    user = make.user()
+    assert users.change_user(session, admin, user, values).token_version == version
+
+
+def test_a_changed_name_is_logged_in_by_and_found_at_once(session, make, librarian):
+    user = make.user(username="old", password_hash=HASH)
+    users.change_user(session, librarian, user, {"username": "Neu", "last_name": "Größe", "email": None})
+    assert users.find_login(session, "neu").user_id == user.id
+    assert users.find_login(session, "old") == users.find_login(session, "nobody")
+    assert user.email_key is None
+    assert session.scalars(users.find_users(librarian, "grosse")).all() == [user]
+
+
+def test_a_username_and_a_card_cannot_be_taken_away(session, make, librarian):
+    user = make.user(username="kept", card_barcode="P7")
+    users.change_user(session, librarian, user, {"username": None, "card_barcode": None})
+    assert (user.username, user.card_barcode) == ("kept", "P7")
+
+
+@pytest.mark.parametrize("values", [{"role": Role.LIBRARIAN}, {"role": Role.PATRON}, {"active": False}])
+def test_the_last_admin_stays_admin_and_active(session, admin, make, values):
+    make.user(role=Role.ADMIN, active=False)
+    with refused_for("last_admin"):
+        users.change_user(session, admin, admin, values)
+    assert users.change_user(session, admin, admin, {"first_name": "A", "active": True}).first_name == "A"
+    make.user(role=Role.ADMIN)
+    users.change_user(session, admin, admin, values)
+
+
+def test_the_last_admin_cannot_be_deleted(session, admin, make):
+    with refused_for("last_admin"):
+        users.delete_user(session, admin, admin)
+    make.user(role=Role.ADMIN)
+    users.delete_user(session, admin, admin)
+    assert session.scalar(select(func.count()).select_from(User)) == 1
+
+
+def test_an_inactive_admin_may_be_deleted(session, admin, make):
+    users.delete_user(session, admin, make.user(role=Role.ADMIN, active=False))
+    assert session.scalars(select(User)).all() == [admin]
+
+
+def test_two_admins_who_demote_each_other_do_not_both_succeed(session, another, make):
+    ids = [make.user(role=Role.ADMIN).id for _ in range(2)]
+
+    def demote(actor_id: int, user_id: int) -> None:
+        desk = another()
+        with transaction(desk, write=True):
+            users.change_user(desk, desk.get_one(User, actor_id), desk.get_one(User, user_id), {"role": Role.PATRON})
+
+    at_once([lambda: demote(*ids), lambda: demote(*reversed(ids))])
+    admins = session.scalars(select(User).where(User.role == Role.ADMIN).execution_options(populate_existing=True))
+    assert len(admins.all()) >= 1
+
+
+def test_an_account_is_deleted_with_its_sessions(session, make, librarian):
+    user = make.user()
+    make.session_of(user)
+    users.delete_user(session, librarian, user)
+    session.commit()
+    assert session.scalars(select(UserSession)).all() == []
+
+
+def test_an_account_with_loans_orders_or_wards_is_not_deleted(session, make, librarian):
+    user = make.user()
+    make.loan(patron=user)
+    make.order(user)
+    make.user(guarantor_id=user.id)
+    with refused_for("still_in_use") as caught:
+        users.delete_user(session, librarian, user)
+    assert caught.value.reasons[0].params == {"by": {"loans": 1, "orders": 1, "users": 1}}
+
+
+def test_a_new_card_is_one_nobody_has(session, make, monkeypatch):
+    make.user(card_barcode="P000000007")
+    numbers = iter([7, 7, 8])
+    monkeypatch.setattr("secrets.randbelow", lambda limit: next(numbers))
+    assert users.new_card(session) == "P000000008"
+
+
+@pytest.mark.parametrize("q", ["smi", "ANN smith", "ann@x", "p000777", "x org"])
+def test_people_are_found_by_beginnings_of_words(session, make, librarian, q):
+    ann = make.user(first_name="Ann", last_name="Smith-Jones", username="as", email="ann@x.org", card_barcode="P000777")
+    make.user(first_name="Bob", last_name="Blacksmith")
+    assert session.scalars(users.find_users(librarian, q)).all() == [ann]
+
+
+def test_people_are_narrowed_by_card_and_seen_by_staff_and_themselves(session, make, librarian):
+    ann, bob = make.user(card_barcode="P1"), make.user(card_barcode="P2")
+    assert session.scalars(users.find_users(librarian, card_barcode="P2")).all() == [bob]
+    assert session.scalars(users.find_users(ann)).all() == [ann]
+    assert session.scalars(users.find_users(ann, card_barcode="P2")).all() == []
+
+
+def test_a_session_starts_and_rotates(session, make, now):
+    opened = users.start_session(session, make.user().id, "first", now, MONTH)
+    assert (opened.expires_at, opened.ended_at) == (now + MONTH, None)
+    later = now + timedelta(hours=1)
+    rotated = users.rotate_session(session, opened.id, "first", "second", later)
+    assert (rotated.id, rotated.refresh_jti, rotated.rotated_at) == (opened.id, "second", later)
+    assert rotated.expires_at == now + MONTH
+
+
+def test_a_refresh_token_used_again_at_once_is_no_theft(session, make, now):
+    opened = users.start_session(session, make.user().id, "first", now, MONTH)
+    users.rotate_session(session, opened.id, "first", "second", now)
+    assert users.rotate_session(session, opened.id, "first", "third", now + users.REUSE_GRACE) is None
+    assert users.rotate_session(session, opened.id, "second", "third", now + users.REUSE_GRACE).ended_at is None
+
+
+def test_a_refresh_token_used_again_later_ends_the_session_for_the_thief_and_the_owner(session, make, now):
+    opened = users.start_session(session, make.user().id, "first", now, MONTH)
+    users.rotate_session(session, opened.id, "first", "second", now)
+    late = now + users.REUSE_GRACE + SECOND
+    assert users.rotate_session(session, opened.id, "first", "third", late) is None
+    session.refresh(opened)
+    assert opened.ended_at == late
+    assert users.rotate_session(session, opened.id, "second", "third", late) is None
+
+
+def test_a_session_that_ran_out_or_is_another_does_not_rotate(session, make, now):
+    user = make.user()
+    opened, other = (users.start_session(session, user.id, jti, now, MONTH) for jti in ("first", "other"))
+    assert users.rotate_session(session, opened.id, "first", "second", now + MONTH) is None
+    assert users.rotate_session(session, opened.id, "other", "second", now) is None
+    assert users.rotate_session(session, other.id + 1, "first", "second", now) is None
+    session.refresh(opened)
+    assert (opened.refresh_jti, opened.ended_at) == ("first", None)
+
+
+def test_of_parallel_rotations_one_succeeds_and_the_session_goes_on(session, another, make, now):
+    opened = make.session_of(make.user())
+    old, session_id = opened.refresh_jti, opened.id
+
+    def rotate(number: int) -> bool:
+        client = another()
+        with transaction(client, write=True):
+            return users.rotate_session(client, session_id, old, f"new{number}", now + SECOND) is not None
+
+    answers = at_once([lambda number=number: rotate(number) for number in range(8)])
+    assert sorted(answers) == [False] * 7 + [True]
+    session.refresh(opened)
+    assert (opened.ended_at, opened.refresh_jti) == (None, f"new{answers.index(True)}")
+
+
+def test_a_token_speaks_for_an_active_user_in_a_session_that_goes_on(session, make, now):
+    user = make.user()
+    opened = make.session_of(user)
+    assert users.actor_of(session, user.id, opened.id, 1) is user
+    assert users.actor_of(session, user.id, opened.id, 2) is None
+    assert users.actor_of(session, user.id, make.session_of(make.user()).id, 1) is None
+    users.end_session(session, opened.id, now)
+    assert users.actor_of(session, user.id, opened.id, 1) is None
+
+
+def test_a_token_of_a_deactivated_or_deleted_user_speaks_for_nobody(session, make, admin):
+    user = make.user()
+    session_id, user_id = make.session_of(user).id, user.id
+    users.change_user(session, admin, user, {"active": False})
+    assert users.actor_of(session, user_id, session_id, 2) is None
+    users.change_user(session, admin, user, {"active": True})
+    assert users.actor_of(session, user_id, session_id, 1) is None
+    assert users.actor_of(session, user_id, session_id, 3) is user
+    users.delete_user(session, admin, user)
+    session.commit()
+    newcomer = make.user()
+    assert newcomer.id > user_id
+    assert users.actor_of(session, user_id, session_id, 3) is None
+
+
+def test_an_ended_session_does_not_rotate(session, make, now):
+    opened = make.session_of(make.user())
+    users.end_session(session, opened.id, now)
+    assert users.rotate_session(session, opened.id, opened.refresh_jti, "new", now) is None
+
+
+def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(session, make, now):
+    user, stranger = make.user(), make.user()
+    mine, ended, other = (make.session_of(user) for _ in range(3))
+    strangers = make.session_of(stranger)
+    users.end_session(session, ended.id, now - SECOND)
+    users.change_password(session, user.id, HASH, mine.id, now)
+    session.expire_all()
+    assert [row.ended_at for row in (mine, ended, other, strangers)] == [None, now - SECOND, now, None]
+    assert user.password_hash == HASH
+    assert stranger.password_hash is None
+    assert users.actor_of(session, user.id, mine.id, user.token_version) is user
+
+
+def test_categories_are_listed(session, make):
+    made = [make.category(), make.category()]
+    assert session.scalars(users.find_categories()).all() == made
+
+
+def test_the_refusals_of_registration_say_nothing_of_members():
+    for refusal in (users.RegistrationRefused, users.RegistrationClosed, users.LastAdmin):
+        assert issubclass(refusal, Refusal)
+        assert (refusal.parameters, refusal.pointer) == ((), None)
+    assert AlreadyExists.parameters == ("members",)
