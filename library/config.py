@@ -6,15 +6,21 @@ A setting is read, the later winning, from its default here, from `settings.cfg`
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from click import ClickException
+from limits import parse as parse_limit
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 VERSION = "0.1.0"
 SHORTEST_SECRET = 32
 BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "REDIS_URL")
+NEVER_ZERO = ("ACCESS_TOKEN_SECONDS", "REFRESH_TOKEN_SECONDS", "PASSWORD_MIN_LENGTH", "DEEPEST_ROW", "LARGEST_BODY")
 UNSAFE_SECRETS = ("change", "secret", "default", "example", "password")
 
 
@@ -28,7 +34,7 @@ class Default:
     DATABASE_URL: str = ""
     SECRET_KEY: str = ""
     REDIS_URL: str = ""
-    LIBRARY_NAME: str = "Library"
+    NAME: str = "Library"
     CURRENCY: str = "EUR"
     PUBLIC_CATALOGUE: bool = False
     SELF_REGISTRATION: bool = True
@@ -109,8 +115,8 @@ def configure(target: dict[str, Any], name: str | None, instance: Path, override
     settings |= _from_file(instance / "settings.cfg", settings)
     settings |= _from_environment(settings)
     settings |= {key: value for key, value in overrides.items() if key in settings}
-    production = default is Production
-    if production:
+    _refuse_unusable(settings)
+    if default is Production:
         _refuse_unsafe(settings)
     if not settings["SECRET_KEY"]:
         settings["SECRET_KEY"] = _kept_key(instance / "secret_key")
@@ -129,6 +135,39 @@ def database_url(url: str, instance: Path) -> str:
         if url.startswith(prefix):
             return "postgresql+psycopg://" + url.removeprefix(prefix)
     return url
+
+
+def _refuse_unusable(settings: Mapping[str, Any]) -> None:
+    """A setting that would fail every request later fails the start now."""
+    kinds = get_type_hints(Default)
+    for name, value in settings.items():
+        if type(value) is not kinds[name]:
+            raise ConfigurationError(f"{name} is {value!r}: it must be of the kind {kinds[name].__name__}")
+        if kinds[name] is int and value < (1 if name in NEVER_ZERO else 0):
+            raise ConfigurationError(f"{name} is {value}: it is too small")
+    checks: dict[str, Callable[[str], object]] = {name: parse_limit for name in settings if name.startswith("LIMIT_")}
+    checks |= {"TRUSTED_NETWORKS": networks, "DATABASE_URL": _check_database, "REDIS_URL": _check_redis}
+    for name, check in checks.items():
+        try:
+            check(settings[name])
+        except (ValueError, ArgumentError):
+            raise ConfigurationError(f"{name} is {settings[name]!r}: it cannot be understood") from None
+
+
+@lru_cache(maxsize=8)
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks that a text names, parted by commas; raises ValueError."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _check_database(url: str) -> None:
+    if url and make_url(database_url(url, Path())).get_backend_name() not in ("sqlite", "postgresql"):
+        raise ValueError(url)
+
+
+def _check_redis(url: str) -> None:
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError(url)
 
 
 def _refuse_unsafe(settings: Mapping[str, Any]) -> None:
@@ -160,7 +199,10 @@ def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     if not path.exists():
         return {}
     found: dict[str, Any] = {}
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {}, found)
+    try:
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {}, found)
+    except Exception as error:  # whatever a line of Python may raise
+        raise ConfigurationError(f"settings.cfg cannot be read: {error}") from error
     unknown = sorted(name for name in found if name.isupper() and name not in known)
     if unknown:
         raise ConfigurationError(f"settings.cfg names unknown settings: {', '.join(unknown)}")

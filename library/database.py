@@ -25,10 +25,12 @@ def engine_options(url: str, lock_timeout: int = 5) -> dict[str, Any]:
 
     `lock_timeout` is in seconds. The figures are those of the design: a stuck row must not stall unrelated readers.
     """
+    # An error's text goes into the log: it must not carry what people wrote.
+    hidden = {"hide_parameters": True}
     if make_url(url).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": lock_timeout, "isolation_level": None, "check_same_thread": False}}
+        return hidden | {"connect_args": {"timeout": lock_timeout, "isolation_level": None, "check_same_thread": False}}
     options = f"-c lock_timeout={lock_timeout * 400}ms -c statement_timeout={lock_timeout}s"
-    return {
+    return hidden | {
         "pool_pre_ping": True,
         "pool_timeout": 2,
         "pool_size": 10,

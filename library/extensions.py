@@ -1,21 +1,28 @@
 """The Flask extensions, unbound: database, migrations, tokens, cache, limiter."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_caching import Cache
 from flask_jwt_extended import JWTManager
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
+from library.config import ConfigurationError
 from library.database import engine_options
 from library.models import Base, Moment
+
+Answer = TypeVar("Answer")
 
 # Kept by triggers and expressions that the models cannot name: autogenerate must leave them alone.
 FULL_TEXT = ("book_search", "ix_books_words")
@@ -67,23 +74,104 @@ def init_app(app: Flask) -> None:
     settings["JWT_REFRESH_TOKEN_EXPIRES"] = timedelta(seconds=settings["REFRESH_TOKEN_SECONDS"])
     settings["JWT_ENCODE_ISSUER"] = settings["JWT_DECODE_ISSUER"] = "library"
     settings["JWT_ENCODE_AUDIENCE"] = settings["JWT_DECODE_AUDIENCE"] = "library"
-    settings["RATELIMIT_STORAGE_URI"] = settings["REDIS_URL"] or "memory://"
-    settings["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = bool(settings["REDIS_URL"])
-    # Two libraries may share one Redis.
-    settings["CACHE_SPACE"] = hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
-    settings["CACHE_DEFAULT_TIMEOUT"] = settings["CACHE_SECONDS"]
-    if settings["REDIS_URL"]:
-        settings |= {
-            "CACHE_TYPE": "RedisCache",
-            "CACHE_REDIS_URL": settings["REDIS_URL"],
-            "CACHE_KEY_PREFIX": "library:",
-        }
-        settings["CACHE_OPTIONS"] = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}
-        settings["RATELIMIT_STORAGE_OPTIONS"] = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}
-    else:
-        settings |= {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 2000}
-    db.init_app(app)
+    _init_database(app)
     migrate.init_app(app, db, directory=str(migrations_folder()))
     jwt.init_app(app)
-    cache.init_app(app)
-    limiter.init_app(app)
+    _init_storage(app)
+
+
+def _init_database(app: Flask) -> None:
+    try:
+        db.init_app(app)
+    except ModuleNotFoundError as error:
+        text = f"DATABASE_URL needs the package {error.name}: install it with pip install 'library-api[postgres]'"
+        raise ConfigurationError(text) from error
+    except ArgumentError as error:
+        raise ConfigurationError("DATABASE_URL is not the URL of a database") from error
+
+
+class Storage:
+    """What limits and cache are kept in: asked while it answers, left alone for a while once it does not.
+
+    Without this every request would wait for a Redis that hangs, several times.
+    """
+
+    PAUSE_SECONDS = 2
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._ask_again_at: float | None = None
+
+    def ask(self, question: Callable[[], Answer], otherwise: Callable[[], Answer]) -> Answer:
+        """What the storage answers, or what `otherwise` gives while it does not."""
+        if not self._may_be_asked():
+            return otherwise()
+        try:
+            answer = question()
+        except Exception as error:  # whatever the storage's client raises
+            self._lose(error)
+            return otherwise()
+        self._find()
+        return answer
+
+    def _may_be_asked(self) -> bool:
+        if self._ask_again_at is None:
+            return True
+        with self._lock:
+            if self._ask_again_at is not None and time.monotonic() < self._ask_again_at:
+                return False
+            # This request tries; the others go on without.
+            self._ask_again_at = time.monotonic() + self.PAUSE_SECONDS
+            return True
+
+    def _lose(self, error: Exception) -> None:
+        with self._lock:
+            known, self._ask_again_at = self._ask_again_at, time.monotonic() + self.PAUSE_SECONDS
+        if known is None:
+            text = "storage: no answer (%s): limits count in this worker's memory, pages are made anew"
+            current_app.logger.warning(text, type(error).__name__)
+
+    def _find(self) -> None:
+        if self._ask_again_at is None:
+            return
+        with self._lock:
+            known, self._ask_again_at = self._ask_again_at, None
+        if known is not None:
+            current_app.logger.warning("storage: answers again")
+
+
+class AsIs:
+    """The cache keeps the bytes it is given: the default, pickle, would run whatever others write to Redis."""
+
+    dumps = loads = staticmethod(lambda value: value)
+
+
+def storage() -> Storage:
+    """The storage of the current application."""
+    return current_app.extensions["library_storage"]
+
+
+def _init_storage(app: Flask) -> None:
+    """Bind cache and limiter to Redis, or to this process's memory."""
+    settings, url = app.config, app.config["REDIS_URL"]
+    # Several libraries may share one Redis; one may have the other's database URL, on another host.
+    key = hashlib.blake2b(settings["SECRET_KEY"].encode()).digest()
+    space = hashlib.blake2b(settings["DATABASE_URL"].encode(), key=key, digest_size=8).hexdigest()
+    settings["CACHE_DEFAULT_TIMEOUT"] = settings["CACHE_SECONDS"]
+    settings["CACHE_KEY_PREFIX"] = f"library:{space}:page:"
+    if url:
+        # In the URL, where every version of both extensions finds them; what it says already comes first and wins.
+        # The clients never try again by themselves. In version 3 of the protocol a server may stretch time-outs.
+        url += ("&" if "?" in url else "?") + "socket_timeout=0.2&socket_connect_timeout=0.1&protocol=2"
+        settings |= {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": url}
+        settings["RATELIMIT_STORAGE_URI"] = f"redis+{url}" if url.startswith("unix:") else url
+        settings["RATELIMIT_STORAGE_OPTIONS"] = {"key_prefix": f"library:{space}:limit"}
+    else:
+        settings |= {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 2000, "RATELIMIT_STORAGE_URI": "memory://"}
+    try:
+        cache.init_app(app)
+        limiter.init_app(app)
+    except (RuntimeError, ValueError) as error:  # the client is not installed; no such scheme or port
+        raise ConfigurationError(f"REDIS_URL cannot be used: {error}") from error
+    app.extensions["cache"][cache].serializer = AsIs()
+    app.extensions["library_storage"] = Storage()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from library import create_app
-from library.config import ConfigurationError, Development, Production, environment
+from library.config import ConfigurationError, Development, Production, configure, environment
 
 ROOT = Path(__file__).parent.parent
 KEY = "Zq8-4kT1vN0_pXw7uB2cE5yH9rJ3mL6s"
@@ -88,11 +88,11 @@ def test_production_does_not_serve_an_old_database(tmp_path):
 def test_settings_come_from_file_environment_and_arguments(tmp_path, monkeypatch):
     folder = tmp_path / "instance"
     folder.mkdir()
-    (folder / "settings.cfg").write_text('LIBRARY_NAME = "From the file"\nCACHE_SECONDS = 5\n')
-    assert create_app("development").config["LIBRARY_NAME"] == "From the file"
-    monkeypatch.setenv("LIBRARY_LIBRARY_NAME", "From the environment")
+    (folder / "settings.cfg").write_text('NAME = "From the file"\nCACHE_SECONDS = 5\n')
+    assert create_app("development").config["NAME"] == "From the file"
+    monkeypatch.setenv("LIBRARY_NAME", "From the environment")
     app = create_app("development", CACHE_SECONDS=7)
-    assert (app.config["LIBRARY_NAME"], app.config["CACHE_SECONDS"]) == ("From the environment", 7)
+    assert (app.config["NAME"], app.config["CACHE_SECONDS"]) == ("From the environment", 7)
 
 
 def test_bare_names_and_files_of_secrets(tmp_path, monkeypatch):
@@ -100,9 +100,10 @@ def test_bare_names_and_files_of_secrets(tmp_path, monkeypatch):
     secret.write_text(f"{KEY}\n")
     monkeypatch.setenv("LIBRARY_SECRET_KEY_FILE", str(secret))
     monkeypatch.setenv("DATABASE_URL", "postgres://me@localhost/library")
-    app = create_app("production")
-    assert app.config["SECRET_KEY"] == KEY
-    assert app.config["DATABASE_URL"] == "postgresql+psycopg://me@localhost/library"
+    settings: dict = {}
+    configure(settings, "production", tmp_path, {})
+    assert settings["SECRET_KEY"] == KEY
+    assert settings["DATABASE_URL"] == "postgresql+psycopg://me@localhost/library"
 
 
 @pytest.mark.parametrize(
@@ -123,4 +124,29 @@ def test_an_unknown_setting_in_the_file_is_named(tmp_path):
     (tmp_path / "instance").mkdir()
     (tmp_path / "instance" / "settings.cfg").write_text("PUBLIC_CATALOG = True\n")
     with pytest.raises(ConfigurationError, match="PUBLIC_CATALOG"):
+        create_app("development")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"LIMIT_PATRON": "lots"}, "LIMIT_PATRON is 'lots'"),
+        ({"TRUSTED_NETWORKS": "10.0.0.0/8, foo"}, "TRUSTED_NETWORKS"),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://localhost/library"}, "DATABASE_URL"),
+        ({"REDIS_URL": "nonsense"}, "REDIS_URL"),
+        ({"ACCESS_TOKEN_SECONDS": -1}, "too small"),
+        ({"CACHE_SECONDS": "sixty"}, "of the kind int"),
+        ({"LIMITS_ENABLED": "false"}, "of the kind bool"),
+    ],
+)
+def test_an_unusable_setting_fails_the_start(settings, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        create_app("development", **settings)
+
+
+def test_a_settings_file_that_is_no_python_is_told_in_one_line(tmp_path):
+    (tmp_path / "instance").mkdir()
+    (tmp_path / "instance" / "settings.cfg").write_text("NAME = \n")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
         create_app("development")

@@ -39,7 +39,7 @@ def init_app(app: Flask) -> None:
     """Register every resource, the document and its pages."""
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
-    app.config.update(API_TITLE=app.config["LIBRARY_NAME"], API_VERSION=VERSION, OPENAPI_VERSION="3.1.0")
+    app.config.update(API_TITLE=app.config["NAME"], API_VERSION=VERSION, OPENAPI_VERSION="3.1.0")
     app.config["MAX_CONTENT_LENGTH"] = app.config["LARGEST_BODY"]
     edge.init_app(app)
     errors.init_app(app)

@@ -104,8 +104,10 @@ class LogIn(MethodView):
         limits.clear_login_slots(name)
         jti = tokens.new_jti()
         with transaction(db.session, write=True):
-            opened = users.start_session(db.session, login.user_id, jti, g.now, tokens.refresh_lifetime())
-            return tokens.token_pair(db.session.get_one(User, login.user_id), opened.id, jti)
+            opened = users.start_session(db.session, login, jti, g.now, tokens.refresh_lifetime())
+        if opened is None:
+            raise tokens.unauthorized("Name or password is wrong.")
+        return tokens.token_pair(opened[0], opened[1].id, jti)
 
 
 @blp.route("/users/refresh")
@@ -151,9 +153,15 @@ class OwnPassword(MethodView):
         with transaction(db.session, write=False):
             login = users.find_login(db.session, name)
         if not users.password_fits(login, values["old_password"]):
-            fault = Fault("This is not the password that holds now.", "wrong_password")
-            raise Problem(422, errors=[{"code": fault.code, "detail": fault, "pointer": "/old_password", "params": {}}])
+            raise _wrong_password()
         limits.clear_login_slots(name)
         password_hash = users.hash_password(values["new_password"])
         with transaction(db.session, write=True):
-            users.change_password(db.session, actor().id, password_hash, g.session_id, g.now)
+            changed = users.change_password(db.session, login, password_hash, g.session_id, g.now)
+        if not changed:
+            raise _wrong_password()
+
+
+def _wrong_password() -> Problem:
+    reason = {"code": "wrong_password", "detail": "This is not the password that holds now.", "params": {}}
+    return Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/old_password"}])

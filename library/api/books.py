@@ -1,5 +1,7 @@
 """Books: the catalogue's records."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import marshmallow as ma
@@ -12,7 +14,7 @@ from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryWhole
 from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, input_of, patch_of, shown
-from library.api.plumbing.texts import Text
+from library.api.plumbing.texts import SearchText, Text
 from library.exchange import numbers
 from library.extensions import db
 from library.models import Author, Book, BookSubject, Contribution, ContributorRole, Identifier, MaterialType, Subject
@@ -21,6 +23,12 @@ from library.rules import catalogue, changes
 
 blp = Blueprint("books", "book", "Catalogue")
 LANGUAGE = r"[a-z]{3}"
+_IS_WELL_FORMED: dict[Scheme, Callable[[str], Any]] = {
+    Scheme.ISBN: numbers.isbn,
+    Scheme.ISSN: numbers.issn,
+    Scheme.LCCN: re.compile(r"[0-9A-Za-z]+", re.ASCII).fullmatch,
+    Scheme.OCLC: re.compile(r"[0-9A-Za-z]+", re.ASCII).fullmatch,
+}
 
 
 class ContributorSchema(Schema):
@@ -100,9 +108,10 @@ class IdentifierInputSchema(RequestSchema):
 
     @ma.post_load
     def _pair(self, data: dict[str, Any], **_: Any) -> tuple[Scheme, str]:
-        if data["scheme"] is Scheme.ISBN and not numbers.isbn(data["value"]):
-            raise ma.ValidationError(Fault("This is not an ISBN: its check digit does not fit.", "bad_form"), "value")
-        return data["scheme"], data["value"]
+        scheme, value = data["scheme"], data["value"]
+        if not _IS_WELL_FORMED.get(scheme, bool)(catalogue.normal_identifier(scheme, value)):
+            raise ma.ValidationError(Fault(f"This is no {scheme.upper()}.", "bad_form"), "value")
+        return scheme, value
 
 
 class _Lists:
@@ -144,7 +153,7 @@ class BookPatchSchema(_Lists, patch_of(BookSchema)):  # type: ignore[misc]
 class BookQuerySchema(QuerySchema):
     """How readers look for books."""
 
-    q = Text(500, 0, metadata={"description": "All these words, the last may be the beginning of one: `whal`."})
+    q = SearchText(metadata={"description": "All these words, the last may be the beginning of one: `whal`."})
     ids = ListOf(QueryWhole(1), max_length=100)
     author_id = QueryWhole(1)
     subject_id = QueryWhole(1)

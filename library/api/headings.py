@@ -7,7 +7,7 @@ from marshmallow_sqlalchemy import auto_field
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.nouns import plain_noun
 from library.api.plumbing.schemas import QuerySchema, Schema, shown
-from library.api.plumbing.texts import Text
+from library.api.plumbing.texts import SearchText
 from library.models import Author, Subject
 from library.rules import catalogue
 
@@ -18,7 +18,7 @@ subjects = Blueprint("subjects", "subject", "Catalogue")
 class HeadingQuerySchema(QuerySchema):
     """How a heading is looked for."""
 
-    q = Text(200, 0, metadata={"description": "Beginnings of words of the heading."})
+    q = SearchText(metadata={"description": "Beginnings of words of the heading."})
 
 
 class AuthorSchema(Schema):

@@ -54,7 +54,7 @@ class Library(MethodView):
         """What this library is."""
         settings = current_app.config
         return {
-            "name": settings["LIBRARY_NAME"],
+            "name": settings["NAME"],
             "version": VERSION,
             "currency": settings["CURRENCY"],
             "open_catalogue": settings["PUBLIC_CATALOGUE"],

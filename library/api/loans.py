@@ -99,7 +99,7 @@ def desk(values: dict[str, Any]) -> loans.Desk:
         branch = db.session.get(Branch, actor().home_branch_id)
     if branch is None:
         reason = {"code": "required", "detail": "Name the branch: your account has none.", "params": {}}
-        raise Problem(422, errors=[reason | {"pointer": "/branch_id"}])
+        raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/branch_id"}])
     return loans.Desk(actor(), branch, current_app.config["SELF_REGISTERED_MAY_BORROW"])
 
 

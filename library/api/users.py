@@ -13,7 +13,7 @@ from library.api.plumbing.gate import actor
 from library.api.plumbing.nouns import plain_noun
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, shown
-from library.api.plumbing.texts import Email, Lines, Password, Text
+from library.api.plumbing.texts import SURROGATE, Email, Lines, Password, SearchText, Text
 from library.extensions import db
 from library.models import Branch, PatronCategory, Role, User
 from library.rules import users
@@ -76,6 +76,9 @@ class NewPassword(Password):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=users.LONGEST_PASSWORD, **kwargs)
 
+    def document(self) -> dict[str, Any]:
+        return super().document() | {"minLength": current_app.config["PASSWORD_MIN_LENGTH"]}
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         value = super()._deserialize(value, attr, data, **kwargs)
         if len(value) < current_app.config["PASSWORD_MIN_LENGTH"]:
@@ -107,7 +110,7 @@ class UserPatchSchema(OwnProfilePatchSchema):
     role = Choice(Role)
     active = Flag()
     confirmed = Flag()
-    card_barcode = Text(50)
+    card_barcode = Text(50, pattern=users.USERNAME)
     expires_on = Day(allow_none=True)
     patron_category_id = Ref(PatronCategory, allow_none=True)
     home_branch_id = Ref(Branch, allow_none=True)
@@ -127,7 +130,7 @@ class UserInputSchema(UserPatchSchema):
 class UserQuerySchema(QuerySchema):
     """How staff look for people."""
 
-    q = Text(200, 0, metadata={"description": "Beginnings of words of name, address, username or card."})
+    q = SearchText(metadata={"description": "Beginnings of words of name, address, username or card."})
     card_barcode = Text(50)
     role = Choice(Role)
     active = QueryFlag()
@@ -139,7 +142,7 @@ def hash_before() -> None:
     """Hash a password that staff give somebody before the transaction begins; the schema judges it later."""
     body = g.body.value
     password = body.get("password") if isinstance(body, dict) else None
-    if isinstance(password, str) and len(password) <= users.LONGEST_PASSWORD:
+    if isinstance(password, str) and len(password) <= users.LONGEST_PASSWORD and not SURROGATE.search(password):
         g.password_hash = users.hash_password(password)
 
 
@@ -162,12 +165,11 @@ class Me(MethodView):
     @blp.allow("profile.own")
     @blp.operation("patch_me")
     @blp.finds_me
-    @blp.obeys(users.change_user)
     @blp.arguments(OwnProfilePatchSchema)
     @blp.response(200, UserSchema)
     def patch(self, user: User, values: dict[str, Any]) -> User:
         """Change one's own profile."""
-        return users.change_user(db.session, actor(), user, values)
+        return users.change_profile(db.session, user, values)
 
 
 @blp.route("/users")

@@ -110,6 +110,8 @@ def import_file(file: Path, on_duplicate: str, dry_run: bool) -> None:
     if received:
         click.echo(f"Interrupted. {_go_on(run)}", err=True)
         sys.exit(128 + received[0])
+    if run.outcomes[Outcome.FAILED]:
+        sys.exit(1)
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def _require_unused(path: Path) -> None:
 
 def _show_address(host: str, port: int) -> None:
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    click.echo(f"\n{current_app.config['LIBRARY_NAME']} is served at\n")
+    click.echo(f"\n{current_app.config['NAME']} is served at\n")
     for path, use in (("", "the API"), ("/docs", "to try it"), ("/redoc", "to read about it")):
         click.echo(f"  {f'http://{name}:{port}{path}':36} {use}")
 

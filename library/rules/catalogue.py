@@ -22,7 +22,7 @@ from library.models import (
     IdentifierScheme,
     Subject,
 )
-from library.rules import changes, locks, words
+from library.rules import changes, words
 from library.rules.errors import refuses
 
 BOOK_SORTS = {"title": Book.title_key, "year": Book.year, "created_at": Book.created_at, "updated_at": Book.updated_at}
@@ -37,7 +37,8 @@ def normal_identifier(scheme: IdentifierScheme, value: str) -> str:
     """An identifier as it is kept and compared: without hyphens and blanks, capital letters."""
     if scheme is IdentifierScheme.OTHER:
         return value.strip()
-    return re.sub(r"[\s-]", "", value).upper()
+    value = re.sub(r"[\s-]", "", value)
+    return value.upper() if value.isascii() else value
 
 
 @refuses(changes.AlreadyExists)
@@ -57,9 +58,6 @@ def save_book(session: Session, book: Book, values: Mapping[str, Any], now: date
             _set_contributors(book, contributors)
         if subjects is not None:
             _set_subjects(book, subjects)
-        # Whoever renames one of them now waits, and then finds this book by it.
-        locks.hold_still(session, (link.author for link in book.contributions))
-        locks.hold_still(session, (link.subject for link in book.subject_links))
         if identifiers is not None:
             _set_identifiers(book, identifiers)
         book.title_key = words.sort_key(book.title)

@@ -22,7 +22,8 @@ class Severity(StrEnum):
 class Refusal:
     """One reason why an action is refused: the class name is its code, the docstring its sentence.
 
-    `pointer` names the member of the body the reason is about; `parameters` documents what `params` holds.
+    `pointer` names the member of the body the reason is about; `parameters` documents what `params` holds;
+    `permission` is what staff need to let it pass, None where nobody can.
     """
 
     severity: ClassVar[Severity] = Severity.BLOCK

@@ -25,7 +25,7 @@ from library.models import (
     SourceRecord,
     Subject,
 )
-from library.rules import catalogue, duplicates, words
+from library.rules import catalogue, duplicates, locks, words
 from library.rules.errors import Refused
 
 AT_ONCE = 200
@@ -69,6 +69,7 @@ def import_batch(session: Session, batch: Sequence[Numbered], on_duplicate: OnDu
 
     A record that the database refuses costs that record only; library/rules/duplicates.py says what a duplicate is.
     """
+    locks.lock_catalogue(session)
     try:
         with session.begin_nested():
             return _import_all(session, batch, on_duplicate, now)

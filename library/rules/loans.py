@@ -53,7 +53,7 @@ class ReturnedBeforeLoan(Refusal):
 
 
 class PatronUnconfirmed(Refusal):
-    """Who registered themselves borrows once staff have seen them."""
+    """The patron registered themselves, and staff have not confirmed the account yet."""
 
     severity = Severity.OVERRIDE
     pointer = "/patron_barcode"
@@ -142,7 +142,7 @@ def check_out(
     """
     patron = locks.lock_patron(session, patron_barcode)
     copy = locks.lock_copy(session, copy_barcode)
-    branch = desk.branch
+    branch, now = desk.branch, _after_last_scan(copy, now)
     reasons = _against_patron(patron, desk, now) + _against_copy(copy)
     if due_at is not None and due_at <= now:
         reasons.append(DueInThePast())
@@ -199,6 +199,11 @@ def _against_copy(copy: Copy | None) -> list[Refusal]:
     return reasons
 
 
+def _after_last_scan(copy: Copy | None, now: datetime) -> datetime:
+    """The moment of this scan: a request that waited for another's lock happened after it, whenever it set out."""
+    return max(now, copy.last_seen_at) if copy is not None and copy.last_seen_at is not None else now
+
+
 def _see(copy: Copy, branch: Branch, now: datetime) -> None:
     """Every scan says where a copy is."""
     copy.current_branch_id = copy.last_seen_branch_id = branch.id
@@ -214,6 +219,7 @@ def check_in(
     `returned_at` dates the return back (a book drop over the week-end); a moment to come counts as now.
     """
     copy = locks.lock_copy(session, copy_barcode)
+    now = _after_last_scan(copy, now)
     reasons: list[Refusal] = []
     if copy is None:
         reasons.append(ItemNotFound())

@@ -1,12 +1,12 @@
 """Rows read again under lock, in one order everywhere: patron → copy → loan. SQLite's writers already stand in line."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from library.models import Base, Copy, Loan, User
+from library.models import Base, Copy, Generation, Loan, Role, User
 
 Row = TypeVar("Row", bound=Base)
 
@@ -26,18 +26,20 @@ def lock_copy(session: Session, barcode: str) -> Copy | None:
     return _locked(session, select(Copy).where(Copy.barcode == barcode))
 
 
-def lock_row(session: Session, row: Row) -> Row | None:
-    """A row already at hand, locked and read again; None where it went meanwhile."""
-    return _locked(session, select(type(row)).where(type(row).id == row.id))
+def lock_found(statement: Select[Any], table: type[Base]) -> Select[Any]:
+    """A statement that locks the rows of `table` it finds, and reads them anew."""
+    return statement.with_for_update(of=table).execution_options(populate_existing=True)
 
 
-def hold_still(session: Session, rows: Iterable[Row]) -> None:
-    """Rows of one table read again and kept from being changed until the transaction ends; others may do the same."""
-    by_id = {row.id: row for row in rows}
-    if by_id:
-        table = type(next(iter(by_id.values())))
-        statement = select(table).where(table.id.in_(by_id)).order_by(table.id).with_for_update(read=True)
-        session.scalars(statement.execution_options(populate_existing=True)).all()
+def lock_catalogue(session: Session) -> None:
+    """Let one write the catalogue at a time, from its first look on: books, headings and words change together."""
+    session.execute(select(Generation.id).where(Generation.name == "catalogue").with_for_update())
+
+
+def lock_admins(session: Session) -> Sequence[User]:
+    """All active admins, in the order of their keys."""
+    admins = select(User).where(User.role == Role.ADMIN, User.active).order_by(User.id)
+    return session.scalars(lock_found(admins, User)).all()
 
 
 def lock_open_loan(session: Session, copy: Copy) -> Loan | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, case, or_, select, update
 from sqlalchemy.orm import Session, raiseload
 
 from library.models import PatronCategory, Role, User, UserSession
-from library.rules import access, changes, words
+from library.rules import access, changes, locks, words
 from library.rules.errors import Forbidden, Refusal, Refused, refuses
 
 LONGEST_PASSWORD = 128
@@ -76,7 +76,7 @@ def find_login(session: Session, name: str) -> Login:
     user = session.scalars(
         select(User)
         .where(or_(User.email_key == key, User.username_key == key, User.card_barcode == name.strip()))
-        .order_by((User.email_key == key).desc(), (User.username_key == key).desc())
+        .order_by(case((User.email_key == key, 1), (User.username_key == key, 2), else_=3))
         .limit(1)
     ).first()
     if user is None or user.password_hash is None:
@@ -96,7 +96,19 @@ def _save(session: Session, user: User, values: Mapping[str, Any]) -> None:
     user.username_key = fold(user.username)
     user.email_key = fold(user.email) if user.email else None
     user.words = words.index_words((user.last_name, user.first_name, user.username, user.email, user.card_barcode))
+    _refuse_confusion(session, user)
     changes.save(session, user, {})
+
+
+def _refuse_confusion(session: Session, user: User) -> None:
+    """One logs in by username or by card: nobody's username may be another's card."""
+    crossings = {"card_barcode": User.username_key == fold(user.card_barcode)}
+    if user.username != user.card_barcode:
+        crossings["username"] = User.card_barcode == user.username
+    with session.no_autoflush:
+        for member, crossing in crossings.items():
+            if session.scalar(select(User.id).where(crossing, User.id != (user.id or 0)).limit(1)):
+                raise Refused([changes.AlreadyExists(f"/{member}", members=[member])])
 
 
 @refuses(RegistrationRefused, RegistrationClosed)
@@ -107,9 +119,6 @@ def register(session: Session, values: Mapping[str, Any], password_hash: str, is
     """
     if not is_open:
         raise Refused([RegistrationClosed()])
-    taken = session.scalar(select(User.id).where(User.card_barcode == values["username"]))
-    if taken:
-        raise Refused([RegistrationRefused()])
     category = session.scalars(select(PatronCategory).where(PatronCategory.self_registration).limit(1)).first()
     user = User(password_hash=password_hash, created_at=now, confirmed=False, card_barcode=new_card(session))
     user.patron_category = category
@@ -140,6 +149,9 @@ def change_user(session: Session, actor: User, user: User, values: Mapping[str, 
     """
     values = dict(values)
     _require_role_permission(actor, user, values)
+    if actor.id == user.id and "password_hash" in values:
+        # One's own password changes only for who knows the old one.
+        raise Forbidden("users.write")
     loses_admin = (
         user.active
         and user.role is Role.ADMIN
@@ -159,12 +171,20 @@ def change_user(session: Session, actor: User, user: User, values: Mapping[str, 
     return user
 
 
+def change_profile(session: Session, user: User, values: Mapping[str, Any]) -> User:
+    """Change what people may change of themselves: nothing that could clash with anybody else."""
+    _save(session, user, values)
+    return user
+
+
 @refuses(changes.StillInUse, LastAdmin)
 def delete_user(session: Session, actor: User, user: User) -> None:
     """Delete an account that nothing refers to any more."""
     _require_role_permission(actor, user, {})
     if user.role is Role.ADMIN and user.active and not _other_admin(session, user):
         raise Refused([LastAdmin()])
+    if actor.id == user.id:
+        raise Forbidden("users.write")
     changes.delete(session, user)
 
 
@@ -178,9 +198,7 @@ def _require_role_permission(actor: User, user: User | None, values: Mapping[str
 
 
 def _other_admin(session: Session, user: User) -> bool:
-    # Locked: two admins who demote each other at the same moment must not both succeed.
-    others = select(User.id).where(User.role == Role.ADMIN, User.active, User.id != user.id).with_for_update()
-    return session.scalars(others).first() is not None
+    return any(admin.id != user.id for admin in locks.lock_admins(session))
 
 
 def new_card(session: Session) -> str:
@@ -199,14 +217,20 @@ def find_users(actor: User, q: str | None = None, **filters: Any) -> Select[Any]
     return statement.filter_by(**filters)
 
 
-def start_session(session: Session, user_id: int, refresh_jti: str, now: datetime, lifetime: timedelta) -> UserSession:
-    """Remember a log-in, so that it can be ended."""
+def start_session(
+    session: Session, login: Login, refresh_jti: str, now: datetime, lifetime: timedelta
+) -> tuple[User, UserSession] | None:
+    """Open a session for a log-in whose password fits; None where account or password changed since the look."""
+    unchanged = (User.id == login.user_id, User.active, User.password_hash == login.password_hash)
+    user = session.scalars(locks.lock_found(select(User).where(*unchanged), User)).one_or_none()
+    if user is None:
+        return None
     opened = UserSession(
-        user_id=user_id, refresh_jti=refresh_jti, started_at=now, rotated_at=now, expires_at=now + lifetime
+        user_id=user.id, refresh_jti=refresh_jti, started_at=now, rotated_at=now, expires_at=now + lifetime
     )
     session.add(opened)
     session.flush()
-    return opened
+    return user, opened
 
 
 def rotate_session(session: Session, session_id: int, old_jti: str, new_jti: str, now: datetime) -> UserSession | None:
@@ -234,11 +258,15 @@ def end_session(session: Session, session_id: int, now: datetime) -> None:
     session.execute(update(UserSession).where(UserSession.id == session_id).values(ended_at=now))
 
 
-def change_password(session: Session, user_id: int, password_hash: str, session_id: int, now: datetime) -> None:
-    """Give a user a new password; every session but this one ends."""
-    session.connection().execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
-    others = (UserSession.user_id == user_id, UserSession.id != session_id, UserSession.ended_at.is_(None))
+def change_password(session: Session, login: Login, password_hash: str, session_id: int, now: datetime) -> bool:
+    """Give a user a new password, unless the old one changed meanwhile; every session but this one ends."""
+    unchanged = (User.id == login.user_id, User.password_hash == login.password_hash)
+    change = update(User).where(*unchanged).values(password_hash=password_hash)
+    if not session.connection().execute(change).rowcount:
+        return False
+    others = (UserSession.user_id == login.user_id, UserSession.id != session_id, UserSession.ended_at.is_(None))
     session.execute(update(UserSession).where(*others).values(ended_at=now))
+    return True
 
 
 def actor_of(session: Session, user_id: int, session_id: int, token_version: int) -> User | None:
@@ -255,8 +283,3 @@ def actor_of(session: Session, user_id: int, session_id: int, token_version: int
         )
         .options(raiseload("*"))
     ).one_or_none()
-
-
-def find_categories() -> Select[Any]:
-    """All patron categories."""
-    return select(PatronCategory)

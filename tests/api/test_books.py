@@ -79,6 +79,9 @@ def test_not_modified(as_patron, make):
         ({"title": "x", "language": "english"}, "/language", "too_long"),
         ({"title": "x", "contributors": [{"author_id": 99}]}, "/contributors/0/author_id", "author_not_found"),
         ({"title": "x", "identifiers": [{"scheme": "isbn", "value": "123"}]}, "/identifiers/0/value", "bad_form"),
+        ({"title": "x", "identifiers": [{"scheme": "lccn", "value": "---"}]}, "/identifiers/0/value", "bad_form"),
+        ({"title": "x", "identifiers": [{"scheme": "lccn", "value": "ß" * 60}]}, "/identifiers/0/value", "bad_form"),
+        ({"title": "x", "identifiers": [{"scheme": "issn", "value": "abc"}]}, "/identifiers/0/value", "bad_form"),
         ({"title": "x", "material_type": "brick"}, "/material_type", "unknown_value"),
         ([], "", "invalid_type"),
     ],
@@ -160,3 +163,9 @@ def test_pages_are_walked_by_link(as_patron, make):
     assert seen == titles
     beyond = as_patron.get("/books?page=9")
     assert (beyond.status_code, beyond.json) == (200, [])
+
+
+def test_what_has_no_value_sorts_last_both_ways(as_patron, make):
+    old, none, new = make.book(year=1999), make.book(year=None), make.book(year=2005)
+    for sort, order in (("year", [old, new, none]), ("-year", [new, old, none])):
+        assert [row["id"] for row in as_patron.get(f"/books?sort={sort}").json] == [book.id for book in order]

@@ -45,6 +45,17 @@ def test_query_strings_do_not_mix(as_patron, make):
     assert len(as_patron.get("/books").json) == 2
 
 
+def test_queries_in_raw_bytes_do_not_mix(as_patron, make):
+    make.book(title="ж")
+    make.book(title="щ")
+
+    def titles(q: str) -> list[str]:
+        raw = f"q={q}".encode().decode("latin-1")
+        return [row["title"] for row in as_patron.get("/books", environ_overrides={"QUERY_STRING": raw}).json]
+
+    assert [titles("ж"), titles("щ")] == [["ж"], ["щ"]]
+
+
 @pytest.mark.parametrize("kind", ["post", "patch", "put", "delete", "author", "subject"])
 def test_a_write_is_never_followed_by_a_stale_read(as_librarian, as_patron, make, kind):
     author, subject = make.author(), make.subject()

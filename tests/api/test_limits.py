@@ -88,3 +88,25 @@ def test_forwarded_addresses_count_only_behind_trusted_proxies(limited):
     assert [spoof(bare, number) for number in range(2)] == [200, 429]
     behind = limited(LIMIT_ANONYMOUS="1 per day", TRUSTED_PROXIES=1).test_client()
     assert [spoof(behind, number) for number in range(2)] == [200, 200]
+
+
+def test_a_bad_token_counts_as_a_strangers(limited):
+    client = limited(LIMIT_ANONYMOUS="2 per day").test_client()
+    codes = [client.get("/users/me", headers={"Authorization": "Bearer x"}).status_code for _ in range(3)]
+    assert codes == [401, 401, 429]
+
+
+def test_an_address_that_is_none_is_not_trusted(limited):
+    client = limited(TRUSTED_PROXIES=1, TRUSTED_NETWORKS="10.0.0.0/8").test_client()
+    for address in ("foo", "1.2.3.4:55", "[::1]:4"):
+        assert client.get("/library", headers={"X-Forwarded-For": address}).status_code == 200
+
+
+def test_guessing_the_old_password_is_limited_too(limited):
+    client = limited().test_client()
+    register(client, "jdoe")
+    token = log_in(client, "jdoe", "password123").json["access_token"]
+    body = {"old_password": "wrong", "new_password": "password456"}
+    headers = {"Authorization": f"Bearer {token}"}
+    codes = [client.post("/users/me/password", json=body, headers=headers).status_code for _ in range(6)]
+    assert codes == [422] * 5 + [429]

@@ -84,9 +84,23 @@ def test_staff_may_name_the_due_date(as_librarian, make, patron):
     assert (answer.json["due_at"], answer.json["due_on"]) == ("2199-05-01T10:00:00.000000Z", "2199-05-01")
 
 
-def test_a_card_is_valid_through_its_last_day(as_librarian, make):
+def test_a_card_is_valid_through_its_last_local_day(as_librarian, make):
+    branch = make.branch(time_zone="UTC")
     today = datetime.now(UTC).date()
-    assert check_out(as_librarian, make.copy(), make.user(expires_on=today + timedelta(1))).status_code == 201
+    body = {"branch_id": branch.id}
+    assert check_out(as_librarian, make.copy(), make.user(expires_on=today), **body).status_code == 201
+    expired = check_out(as_librarian, make.copy(), make.user(expires_on=today - timedelta(1)), **body)
+    assert codes(expired) == ["patron_expired"]
+
+
+def test_a_scan_that_waited_happens_after_the_one_before(as_librarian, make, patron, session):
+    later = datetime.now(UTC) + timedelta(seconds=5)
+    copy = make.copy(last_seen_at=later)
+    lent = check_out(as_librarian, copy, patron).json
+    assert datetime.fromisoformat(lent["checked_out_at"]) == later
+    back = as_librarian.post("/check-ins", json={"copy_barcode": copy.barcode})
+    assert back.status_code == 200
+    assert datetime.fromisoformat(back.json["loan"]["closed_at"]) >= later
 
 
 def test_check_in_says_where_the_copy_goes(as_librarian, make, patron, session):

@@ -119,9 +119,7 @@ def test_pages_are_asked_for_anew(browser):
 
 
 def test_the_name_of_the_library_is_escaped(tmp_path):
-    app = create_app(
-        "testing", DATABASE_URL=f"sqlite:///{tmp_path}/x.sqlite3", LIBRARY_NAME="<script>alert(1)</script>"
-    )
+    app = create_app("testing", DATABASE_URL=f"sqlite:///{tmp_path}/x.sqlite3", NAME="<script>alert(1)</script>")
     for path in PAGES:
         assert "<title>&lt;script&gt;" in app.test_client().get(path).text
 
@@ -227,7 +225,7 @@ def test_the_document_is_valid_and_complete(browser, application):
     assert response.headers["Cache-Control"] == "public, max-age=60"
     document = response.json
     assert document["openapi"].startswith("3.1.")
-    assert document["info"]["title"] == application.config["LIBRARY_NAME"]
+    assert document["info"]["title"] == application.config["NAME"]
     assert document["info"]["version"] == VERSION
     validate(document)
     assert "/books" in document["paths"]
@@ -240,7 +238,7 @@ def test_a_machine_gets_an_index_of_places_that_exist(browser, application, acce
     assert response.status_code == 200
     assert response.headers["Vary"] == "Accept"
     index = response.json
-    assert (index.pop("name"), index.pop("version")) == (application.config["LIBRARY_NAME"], VERSION)
+    assert (index.pop("name"), index.pop("version")) == (application.config["NAME"], VERSION)
     assert index == {"openapi": "/openapi.json", "docs": "/docs", "redoc": "/redoc", "library": "/library"}
     assert browser.get(index["library"]).status_code == 200
 

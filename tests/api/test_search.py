@@ -6,6 +6,12 @@ from factories import Factories
 from library.models import IdentifierScheme
 
 HOSTILE = [
+    "a\tb",
+    "a\nb",
+    "\x85",
+    "\x7f",
+    "\0",
+    "x" * 5000,
     '"',
     "-x",
     "c++",

@@ -116,3 +116,17 @@ def test_self_registration_takes_its_category(as_admin, client):
     category = as_admin.post("/patron-categories", json={"name": "Public", "self_registration": True}).json
     body = {"username": "jdoe", "email": "jdoe@example.com", "password": "password123"}
     assert client.post("/users/register", json=body).json["patron_category_id"] == category["id"]
+
+
+def test_names_that_grow_when_folded_are_stored(client, as_librarian):
+    body = {"username": "\u0390" * 100, "email": "\u0390" * 200 + "@b.cc", "password": "password123"}
+    assert client.post("/users/register", json=body).status_code == 201
+    assert as_librarian.post("/users", json={"password": "abc\ud800defgh"}).status_code == 422
+
+
+def test_nobodys_username_is_anothers_card(as_librarian, client, make):
+    make.user(username="jdoe", password="password123")
+    answer = as_librarian.post("/users", json={"card_barcode": "jdoe"})
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (409, "/card_barcode")
+    assert as_librarian.post("/users", json={"card_barcode": "P 1 2@x"}).status_code == 422
+    assert client.post("/users/login", json={"email": "jdoe", "password": "password123"}).status_code == 200

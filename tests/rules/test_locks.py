@@ -1,7 +1,7 @@
 """Rows read again under lock: what was loaded before may have changed meanwhile."""
 
 from library.database import transaction
-from library.models import Branch, CopyPlace, User
+from library.models import CopyPlace
 from library.rules import locks
 
 
@@ -33,14 +33,3 @@ def test_a_lock_reads_what_another_wrote_meanwhile(session, another, make):
     with transaction(session, write=True):
         assert locks.lock_copy(session, copy.barcode).place is CopyPlace.IN_PROCESS
         assert copy.place is CopyPlace.IN_PROCESS
-
-
-def test_a_row_that_went_meanwhile_is_none(session, another, make):
-    branch, user = make.branch(), make.user()
-    other = another()
-    with transaction(other, write=True):
-        other.delete(other.get_one(Branch, branch.id))
-    with transaction(session, write=True):
-        assert locks.lock_row(session, branch) is None
-        assert locks.lock_row(session, user) is user
-        assert session.get(User, user.id) is user

@@ -1,6 +1,6 @@
 """People: log-ins, sessions, and what staff may do with accounts."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -206,9 +206,16 @@ def test_the_last_admin_stays_admin_and_active(session, admin, make, values):
 def test_the_last_admin_cannot_be_deleted(session, admin, make):
     with refused_for("last_admin"):
         users.delete_user(session, admin, admin)
-    make.user(role=Role.ADMIN)
-    users.delete_user(session, admin, admin)
+    other = make.user(role=Role.ADMIN)
+    with pytest.raises(Forbidden):
+        users.delete_user(session, admin, admin)
+    users.delete_user(session, other, admin)
     assert session.scalar(select(func.count()).select_from(User)) == 1
+
+
+def test_ones_own_password_is_not_changed_without_the_old_one(session, admin):
+    with pytest.raises(Forbidden):
+        users.change_user(session, admin, admin, {"password_hash": HASH})
 
 
 def test_an_inactive_admin_may_be_deleted(session, admin, make):
@@ -268,8 +275,31 @@ def test_people_are_narrowed_by_card_and_seen_by_staff_and_themselves(session, m
     assert session.scalars(users.find_users(ann, card_barcode="P2")).all() == []
 
 
+def login_of(user: User) -> users.Login:
+    return users.Login(user.id, user.password_hash, user.active)
+
+
+def opened_by(session, user: User, jti: str, now: datetime) -> UserSession:
+    user.password_hash = HASH
+    session.flush()
+    started = users.start_session(session, login_of(user), jti, now, MONTH)
+    assert started[0] is user
+    return started[1]
+
+
+@pytest.mark.parametrize("change", [{"active": False}, {"password_hash": HASH + "x"}])
+def test_no_session_starts_once_account_or_password_have_changed(session, make, now, change):
+    user = make.user(password_hash=HASH)
+    login = login_of(user)
+    for name, value in change.items():
+        setattr(user, name, value)
+    session.flush()
+    assert users.start_session(session, login, "first", now, MONTH) is None
+    assert session.query(UserSession).count() == 0
+
+
 def test_a_session_starts_and_rotates(session, make, now):
-    opened = users.start_session(session, make.user().id, "first", now, MONTH)
+    opened = opened_by(session, make.user(), "first", now)
     assert (opened.expires_at, opened.ended_at) == (now + MONTH, None)
     later = now + timedelta(hours=1)
     rotated = users.rotate_session(session, opened.id, "first", "second", later)
@@ -278,14 +308,14 @@ def test_a_session_starts_and_rotates(session, make, now):
 
 
 def test_a_refresh_token_used_again_at_once_is_no_theft(session, make, now):
-    opened = users.start_session(session, make.user().id, "first", now, MONTH)
+    opened = opened_by(session, make.user(), "first", now)
     users.rotate_session(session, opened.id, "first", "second", now)
     assert users.rotate_session(session, opened.id, "first", "third", now + users.REUSE_GRACE) is None
     assert users.rotate_session(session, opened.id, "second", "third", now + users.REUSE_GRACE).ended_at is None
 
 
 def test_a_refresh_token_used_again_later_ends_the_session_for_the_thief_and_the_owner(session, make, now):
-    opened = users.start_session(session, make.user().id, "first", now, MONTH)
+    opened = opened_by(session, make.user(), "first", now)
     users.rotate_session(session, opened.id, "first", "second", now)
     late = now + users.REUSE_GRACE + SECOND
     assert users.rotate_session(session, opened.id, "first", "third", late) is None
@@ -296,7 +326,7 @@ def test_a_refresh_token_used_again_later_ends_the_session_for_the_thief_and_the
 
 def test_a_session_that_ran_out_or_is_another_does_not_rotate(session, make, now):
     user = make.user()
-    opened, other = (users.start_session(session, user.id, jti, now, MONTH) for jti in ("first", "other"))
+    opened, other = (opened_by(session, user, jti, now) for jti in ("first", "other"))
     assert users.rotate_session(session, opened.id, "first", "second", now + MONTH) is None
     assert users.rotate_session(session, opened.id, "other", "second", now) is None
     assert users.rotate_session(session, other.id + 1, "first", "second", now) is None
@@ -355,17 +385,12 @@ def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(session, ma
     mine, ended, other = (make.session_of(user) for _ in range(3))
     strangers = make.session_of(stranger)
     users.end_session(session, ended.id, now - SECOND)
-    users.change_password(session, user.id, HASH, mine.id, now)
+    assert users.change_password(session, login_of(user), HASH, mine.id, now)
     session.expire_all()
     assert [row.ended_at for row in (mine, ended, other, strangers)] == [None, now - SECOND, now, None]
     assert user.password_hash == HASH
     assert stranger.password_hash is None
     assert users.actor_of(session, user.id, mine.id, user.token_version) is user
-
-
-def test_categories_are_listed(session, make):
-    made = [make.category(), make.category()]
-    assert session.scalars(users.find_categories()).all() == made
 
 
 def test_the_refusals_of_registration_say_nothing_of_members():

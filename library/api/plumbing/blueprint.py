@@ -18,7 +18,7 @@ from library.api.plumbing import caching, document, gate, pagination, rendering
 from library.api.plumbing.errors import Problem, invalid
 from library.extensions import db
 from library.models import Base, User, Versioned
-from library.rules import access
+from library.rules import access, locks
 
 View = Callable[..., Any]
 _CHANGES = ("PUT", "PATCH", "DELETE")
@@ -52,11 +52,13 @@ class Blueprint(SmorestBlueprint):
     def add_url_rule(self, rule: str, *args: Any, view_func: Any = None, **options: Any) -> None:  # type: ignore[override]
         endpoint, view_func = (*args, None, None)[:2] if view_func is None else (args[0] if args else None, view_func)
         if isinstance(view_func, type(MethodView)):
+            # flask-smorest does not hand the option on: an automatic OPTIONS would go round the gate.
+            view_func.provide_automatic_options = False
             for method in view_func.methods or ():
                 name = method.lower()
                 setattr(view_func, name, self._behind_gate(getattr(view_func, name), rule, method))
         options["tags"] = options.get("tags") or [self.tag]
-        super().add_url_rule(rule, endpoint, view_func, provide_automatic_options=False, **options)
+        super().add_url_rule(rule, endpoint, view_func, **options)
 
     def _behind_gate(self, view: View, rule: str, method: str) -> View:
         marks = marks_of(view)
@@ -218,9 +220,7 @@ def mark(**marks: Any) -> Callable[[View], View]:
 def find(table: type[Base], key: int, *options: Any, lock: bool = False) -> Any:
     """The row with that key, if the actor may see it; 404 for another's exactly as for none."""
     statement = access.visible(select(table).where(table.id == key).options(*options), table, g.actor)
-    if lock:
-        statement = statement.with_for_update(of=table).execution_options(populate_existing=True)
-    row = db.session.scalars(statement).one_or_none()
+    row = db.session.scalars(locks.lock_found(statement, table) if lock else statement).one_or_none()
     if row is None:
         raise Problem(404)
     return row

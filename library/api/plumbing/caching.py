@@ -1,12 +1,13 @@
 """Kept bytes: pages of the catalogue, under a key of everything they depend on."""
 
-from typing import Any
+import json
 
 from flask import Response, current_app, g, request
+from werkzeug.datastructures import Headers
 
-from library.api.plumbing.rendering import conditional
+from library.api.plumbing.rendering import conditional, dump_json
 from library.database import CATALOGUE, generation
-from library.extensions import cache, db
+from library.extensions import cache, db, storage
 
 KEPT_HEADERS = ("Content-Type", "ETag", "Link", "X-Pagination", "X-Total-Count", "Cache-Control", "Vary")
 # Live counts change with every loan: an answer that depends on them is never kept.
@@ -21,33 +22,28 @@ def kept_key() -> str | None:
     if not current_app.config["CACHE_SECONDS"] or LIVE_PARAMETERS & set(request.args):
         return None
     role = g.actor.role.value if g.actor else "anonymous"
-    query = "&".join(sorted(request.query_string.decode("ascii", "replace").split("&")))
+    query = "&".join(sorted(request.query_string.decode("latin-1").split("&")))
     number = generation(db.session, CATALOGUE)
-    return f"{current_app.config['CACHE_SPACE']}:{number}:{role}:{request.path}?{query}"
+    return f"{number}:{role}:{request.path}?{query}"
 
 
 def get(key: str) -> Response | None:
     """The kept answer, built anew; None where there is none or the cache cannot be asked."""
-    kept: Any = _ask(lambda: cache.get(key))
+    kept: bytes | None = storage().ask(lambda: cache.get(key), lambda: None)
     if kept is None:
         return None
-    body, headers = kept
+    headers, _, body = kept.partition(b"\n")
     response = Response(body)
-    response.headers.clear()
-    response.headers.update(headers)
+    try:
+        response.headers = Headers(json.loads(headers))
+    except (ValueError, TypeError):  # not of our making
+        return None
     return conditional(response)
 
 
 def keep(key: str, response: Response) -> None:
-    """Keep the bytes and the tag of a good answer."""
+    """Keep the bytes and the tag of a good answer: a line of headers, then the body."""
     if response.status_code == 200:
         headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-        _ask(lambda: cache.set(key, (response.get_data(), headers)))
-
-
-def _ask(question: Any) -> Any:
-    try:
-        return question()
-    except Exception:  # whatever the cache's client raises: an answer without the cache is only slower
-        current_app.logger.warning("cache: the storage does not answer")
-        return None
+        kept = dump_json(headers) + b"\n" + response.get_data()
+        storage().ask(lambda: cache.set(key, kept), lambda: None)

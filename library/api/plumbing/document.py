@@ -46,10 +46,6 @@ class Converter(OpenAPIConverter):
         return described
 
 
-def _describe(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
-    return field.document() if isinstance(field, Coded) else {}
-
-
 class Plugin(MarshmallowPlugin):
     """apispec's plugin with our converter."""
 
@@ -72,7 +68,13 @@ class Api(SmorestApi):
         app.url_map.converters["id"] = LargestId
         self.tags: list[str] = []
         super().__init__(app, spec_kwargs={"marshmallow_plugin": Plugin(), **kwargs})
-        self.ma_plugin.converter.add_attribute_function(_describe)
+
+        def describe(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
+            # Some limits are settings.
+            with app.app_context():
+                return field.document() if isinstance(field, Coded) else {}
+
+        self.ma_plugin.converter.add_attribute_function(describe)
         self.ma_plugin.map_to_openapi_type(Choice, "string", None)
         self.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
 
@@ -118,7 +120,7 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     responses = doc.setdefault("responses", {})
     for status in [code for code, answer in responses.items() if isinstance(answer, str) and code != "default"]:
         del responses[status]
-    failures = {400, 503, *marks.get("failures", ()), *((429,) if marks["limited"] else ())}
+    failures = {400, 422, 503, *marks.get("failures", ()), *((429,) if marks["limited"] else ())}
     parameters = doc.setdefault("parameters", [])
     if marks["permission"] != access.ANYONE:
         failures |= {401, 403}
@@ -128,13 +130,15 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
         doc["security"] = []
     if marks.get("finds") is not None:
         failures.add(404)
+    if method != "get":
+        failures.add(413)
+        # A clash that only the database saw.
+        failures |= {409} if marks["permission"] != access.ANYONE else set()
     if "requestBody" in doc:
-        failures |= {413, 415, 422}
+        failures.add(415)
         if method == "patch":
             content = doc["requestBody"]["content"]
             content["application/merge-patch+json"] = content["application/json"]
-    if marks.get("query"):
-        failures.add(422)
     if marks.get("versioned") and method in ("put", "patch", "delete"):
         failures |= {412, 428}
         parameters.append(_IF_MATCH)

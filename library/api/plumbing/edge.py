@@ -17,6 +17,7 @@ from library.api.plumbing.errors import Problem
 
 DEEPEST = 32
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+_SIGNS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 SECURITY_HEADERS = {
@@ -67,6 +68,8 @@ def _arrive() -> None:
         _refuse_bad_encoding(part)
     if "�" in request.path or "\0" in request.path:
         raise Problem(400, "The address is not valid UTF-8.")
+    if "//" in request.environ.get("PATH_INFO", ""):
+        raise Problem(404)
     g.body = _read_body() if request.method in ("POST", "PUT", "PATCH", "DELETE") else Body()
 
 
@@ -94,14 +97,17 @@ def _read_body() -> Body:
 
 
 def _refuse_depth(text: str) -> None:
-    """Raise ValueError for a body nested deeper than 32; brackets inside strings do not count."""
-    depth = 0
-    for sign in re.findall(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', text):
-        if sign in "[{":
+    """Raise ValueError for a body nested deeper than 32; brackets inside strings do not count. One pass."""
+    depth, in_string = 0, False
+    for match in _SIGNS.finditer(text):
+        sign = match[0]
+        if sign == '"':
+            in_string = not in_string
+        elif not in_string and sign in "[{":
             depth += 1
             if depth > DEEPEST:
                 raise ValueError("too deep")
-        elif sign in "]}":
+        elif not in_string and sign in "]}":
             depth -= 1
 
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app, g, json
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
@@ -94,7 +94,7 @@ def refusal_errors(refused: Refused) -> list[dict[str, Any]]:
             **({"pointer": reason.pointer} if reason.pointer else {}),
             "params": reason.params,
             "severity": reason.severity.value,
-            "overridable": reason.severity.value != "block",
+            "overridable": reason.permission is not None,
         }
         for reason in refused.reasons
     ]
@@ -162,7 +162,10 @@ def _from_dbapi(error: DBAPIError) -> Response:
     # The connection died under the statement: PostgreSQL was restarted or ended it.
     if error.connection_invalidated:
         return _from_database(error)
-    if type(error).__name__ == "IntegrityError":
+    if isinstance(error, DataError):
+        # The schemas keep such values out; what slips through is still the client's value.
+        return Problem(422, "A value is not one that can be stored.").response()
+    if isinstance(error, IntegrityError):
         log.warning("constraint: %s", type(error.orig).__name__, extra={"request_id": g.get("request_id")})
         return Problem(409).response()
     return _from_anything(error)

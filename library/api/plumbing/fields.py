@@ -205,4 +205,4 @@ class SortBy(Coded, DelimitedList):
         return [(name.lstrip("-"), name.startswith("-")) for name in names]
 
     def document(self) -> dict[str, Any]:
-        return {"items": {"type": "string", "enum": self.keys}, "minItems": 1}
+        return {"items": {"type": "string", "enum": self.keys}}

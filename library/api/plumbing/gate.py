@@ -11,14 +11,15 @@ from flask import current_app, g, request
 from sqlalchemy.exc import DBAPIError
 
 from library.api.plumbing import limits, tokens
-from library.api.plumbing.errors import invalid
+from library.api.plumbing.errors import Problem, invalid
 from library.api.plumbing.fields import Fault
 from library.database import transaction
 from library.extensions import db
 from library.models import User
-from library.rules import access, users
+from library.rules import access, locks, users
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+CATALOGUE_WRITES = "catalogue.write"
 TRIES = 4
 # PostgreSQL's serialization failure and deadlock: the transaction was undone and may run again.
 _RETRY_STATES = ("40001", "40P01")
@@ -46,11 +47,13 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
         if claims is not None:
             _admit(claims, permission)
         _check_query(query)
+        if permission == CATALOGUE_WRITES:
+            locks.lock_catalogue(db.session)
         return view(*args, **kwargs)
 
     @wraps(view)
     def enter(*args: Any, **kwargs: Any) -> Any:
-        claims = tokens.presented() if permission != access.ANYONE else None
+        claims = _claims(permission)
         if passage.limited:
             limits.check(claims)
         if claims is None and not _open_to_strangers(permission):
@@ -67,6 +70,17 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
         return admitted(None, *args, **kwargs)
 
     return enter
+
+
+def _claims(permission: str) -> tokens.Claims | None:
+    """Who the token says the caller is; a call with a bad token counts as a stranger's."""
+    if permission == access.ANYONE:
+        return None
+    try:
+        return tokens.presented()
+    except Problem:
+        limits.check(None)
+        raise
 
 
 def _open_to_strangers(permission: str) -> bool:
@@ -101,7 +115,8 @@ def _check_query(known: Mapping[str, bool]) -> None:
     faults = {}
     for name, values in request.args.lists():
         if name not in known:
-            faults[name] = [Fault("This parameter is not known.", "unknown_parameter")]
+            names = ", ".join(known) or "none"
+            faults[name] = [Fault(f"This parameter is not known; known are: {names}.", "unknown_parameter")]
         elif len(values) > 1 and not known[name]:
             faults[name] = [Fault("This parameter is given twice.", "duplicate_parameter")]
     if faults:

@@ -2,7 +2,7 @@
 
 import time
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, parse
@@ -11,10 +11,9 @@ from limits.strategies import FixedWindowRateLimiter, RateLimiter
 
 from library.api.plumbing.errors import Problem
 from library.api.plumbing.tokens import Claims
-from library.extensions import limiter
+from library.config import networks
+from library.extensions import limiter, storage
 from library.models import Role
-
-_spare = FixedWindowRateLimiter(MemoryStorage())
 
 
 @lru_cache(maxsize=64)
@@ -23,7 +22,9 @@ def _item(text: str) -> RateLimitItem:
 
 
 def init_app(app: Flask) -> None:
-    """Tell every client how much is left."""
+    """Give the application its counters, and tell every client how much is left."""
+    # The limiter knows only the storage of the application that was made last.
+    app.extensions["library_counters"] = limiter.limiter, FixedWindowRateLimiter(MemoryStorage())
     app.after_request(_tell)
 
 
@@ -47,34 +48,35 @@ def take_login_slots(name: str) -> None:
     """
     if not current_app.config["LIMITS_ENABLED"]:
         return
-    if not _hit(current_app.config["LIMIT_LOGIN_ADDRESS"], f"login:{request.remote_addr}"):
+    by_address = current_app.config["LIMIT_LOGIN_ADDRESS"]
+    if not _trusted(request.remote_addr) and not _hit(by_address, f"login:{request.remote_addr}"):
         raise _too_many()
     if not _hit(current_app.config["LIMIT_LOGIN_PAIR"], _pair(name)):
         raise _too_many()
 
 
 def clear_login_slots(name: str) -> None:
-    """A success clears the pair."""
+    """A success clears the pair, also what an outage has left in memory."""
     if current_app.config["LIMITS_ENABLED"]:
-        _strategy().clear(_item(current_app.config["LIMIT_LOGIN_PAIR"]), _pair(name))
+        item, key = _item(current_app.config["LIMIT_LOGIN_PAIR"]), _pair(name)
+        shared, spare = _counters()
+        spare.clear(item, key)
+        storage().ask(lambda: shared.clear(item, key), lambda: None)
 
 
 def _pair(name: str) -> str:
     return f"login:{request.remote_addr}:{name.strip().casefold()}"
 
 
-def _strategy() -> RateLimiter:
-    return g.get("limit_strategy") or limiter.limiter
+def _counters() -> tuple[RateLimiter, RateLimiter]:
+    """What counts for all workers, and what counts in this process while that does not answer."""
+    return current_app.extensions["library_counters"]
 
 
 def _hit(text: str, key: str) -> bool:
     item = _item(text)
-    try:
-        return _counted(_strategy(), item, key)
-    except Exception:  # whatever the storage's client raises: the limit then holds in this process alone
-        current_app.logger.warning("limits: the storage does not answer, counting in memory")
-        g.limit_strategy = _spare
-        return _counted(_spare, item, key)
+    shared, spare = _counters()
+    return storage().ask(lambda: _counted(shared, item, key), lambda: _counted(spare, item, key))
 
 
 def _counted(strategy: RateLimiter, item: RateLimitItem, key: str) -> bool:
@@ -102,12 +104,11 @@ def _tell(response: Response) -> Response:
 
 
 def _trusted(address: str | None) -> bool:
-    networks = current_app.config["TRUSTED_NETWORKS"]
-    if not networks or not address:
+    trusted = networks(current_app.config["TRUSTED_NETWORKS"])
+    if not trusted or not address:
         return False
-    return any(ip_address(address) in network for network in _networks(networks))
-
-
-@lru_cache(maxsize=8)
-def _networks(text: str) -> tuple:
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    try:
+        return any(ip_address(address) in network for network in trusted)
+    except ValueError:
+        # A proxy handed on something that is no address.
+        return False

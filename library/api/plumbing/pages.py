@@ -126,7 +126,7 @@ def _index() -> Response:
 
 def _places() -> dict[str, str]:
     return {
-        "name": current_app.config["LIBRARY_NAME"],
+        "name": current_app.config["NAME"],
         "version": VERSION,
         "openapi": url_for("pages.document"),
         "docs": url_for("pages.docs"),
@@ -136,7 +136,7 @@ def _places() -> dict[str, str]:
 
 
 def _page(template: str) -> Response:
-    name = current_app.config["LIBRARY_NAME"]
+    name = current_app.config["NAME"]
     response = Response(render_template(template, name=name, asset=asset_url), content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     response.headers["Cache-Control"] = "no-cache"

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import marshmallow as ma
-from flask import Response, current_app, g, request
+from flask import Response, current_app, request
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -65,8 +65,7 @@ def listed(statement: Select[Any], schema: ma.Schema, page_query: type[QuerySche
         raise invalid({"page": [fault]}, "query")
     noun = statement.column_descriptions[0]["entity"]
     if asked.get("sort"):
-        columns = [sorts[name].desc() if down else sorts[name] for name, down in asked["sort"]]
-        statement = statement.order_by(None).order_by(*columns)
+        statement = statement.order_by(None).order_by(*(_ordered(sorts[name], down) for name, down in asked["sort"]))
     # The key of all rows is counted, not the rows.
     keys = statement.with_only_columns(noun.id, maintain_column_froms=True).order_by(None)
     total = db.session.scalar(select(func.count()).select_from(keys.subquery())) or 0
@@ -81,6 +80,12 @@ def listed(statement: Select[Any], schema: ma.Schema, page_query: type[QuerySche
     response.headers["X-Total-Count"] = str(total)
     _link(response, page, size, total)
     return conditional(response)
+
+
+def _ordered(column: InstrumentedAttribute[Any], down: bool) -> Any:
+    """The order by a column, what has no value last on every database."""
+    order = column.desc() if down else column.asc()
+    return order.nulls_last() if column.nullable else order
 
 
 def _link(response: Response, page: int, size: int, total: int) -> None:
@@ -108,4 +113,3 @@ def _link(response: Response, page: int, size: int, total: int) -> None:
     ]
     if parts:
         response.headers["Link"] = ", ".join(parts)
-    g.total = total

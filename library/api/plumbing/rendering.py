@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import marshmallow as ma
-from flask import Response, g, request
+from flask import Response, request
 from werkzeug.http import parse_etags
 
 from library.api.plumbing.errors import Problem
@@ -66,7 +66,8 @@ def conditional(response: Response) -> Response:
 def require_match(version: int) -> None:
     """Hold a change to the version its client has read: 428 without `If-Match`, 412 where it no longer fits.
 
-    Only the version part of a tag is compared, so that a tag of any representation serves.
+    Only the version part of a tag is compared, so that a tag of any representation serves, also one that a proxy
+    has made weak.
     """
     given = request.headers.get("If-Match")
     if given is None:
@@ -74,7 +75,6 @@ def require_match(version: int) -> None:
         raise Problem(428, detail)
     if given.strip() == "*":
         return
-    versions = {tag.rsplit("-", 1)[0] for tag in parse_etags(given).as_set()}
+    versions = {tag.rsplit("-", 1)[0] for tag in parse_etags(given).as_set(include_weak=True) if tag}
     if str(version) not in versions:
         raise Problem(412)
-    g.matched_version = version

@@ -31,6 +31,8 @@ class Converter(ModelConverter):
     def _add_column_kwargs(self, kwargs: dict[str, Any], column: Column[Any]) -> None:
         kwargs["allow_none"] = bool(column.nullable)
         kwargs["required"] = not column.nullable and column.default is None
+        if column.primary_key:
+            kwargs["low"] = 1
         if isinstance(column.type, Enum):
             kwargs["values"] = column.type.enum_class
         elif isinstance(column.type, String):
@@ -42,13 +44,15 @@ class RequestSchema(ma.Schema):
 
     example: dict[str, Any] | None = None
 
-    error_messages = {
-        "unknown": Fault("This member is not known.", "unknown_member"),
-        "type": Fault("This must be an object.", "invalid_type"),
-    }
+    error_messages = {"type": Fault("This must be an object.", "invalid_type")}
 
     class Meta:
         unknown = ma.RAISE
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        known = ", ".join(self.load_fields)
+        self.error_messages["unknown"] = Fault(f"This member is not known; known are: {known}.", "unknown_member")
 
 
 class QuerySchema(ma.Schema):

@@ -11,7 +11,7 @@ from library.api.plumbing.fields import Coded, Messages
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_OF_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(\.[^@\s\"(),:;<>\[\]\\.]+)*\Z")
 
 
@@ -33,7 +33,7 @@ class Text(Coded, ma.fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):
             raise self.make_error("type", expected="text")
-        if (_CONTROL if self.lines else _CONTROL_OF_LINE).search(value) or _SURROGATE.search(value):
+        if (_CONTROL if self.lines else _CONTROL_OF_LINE).search(value) or SURROGATE.search(value):
             raise self.make_error("bad_characters")
         value = unicodedata.normalize("NFC", value).strip()
         if len(value) < self.min_length:
@@ -55,13 +55,25 @@ class Lines(Text):
     lines = True
 
 
+class SearchText(Text):
+    """What somebody types into a search box: never an error, however odd or long."""
+
+    LONGEST = 500
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return SURROGATE.sub(" ", _CONTROL_OF_LINE.sub(" ", str(value)))[: self.LONGEST].strip()
+
+    def document(self) -> dict[str, Any]:
+        return {}
+
+
 class Password(Text):
     """A password, taken as it was typed."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):
             raise self.make_error("type", expected="text")
-        if _SURROGATE.search(value) or "\0" in value:
+        if SURROGATE.search(value) or "\0" in value:
             raise self.make_error("bad_characters")
         if not self.min_length <= len(value) <= self.max_length:
             raise self.make_error(

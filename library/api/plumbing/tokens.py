@@ -6,9 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from flask import current_app, request
-from flask_jwt_extended import create_access_token, create_refresh_token, decode_token, get_jwt
+from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
-from flask_jwt_extended.view_decorators import verify_jwt_in_request
 from jwt.exceptions import PyJWTError
 
 from library.api.plumbing.errors import Problem
@@ -53,11 +52,14 @@ def dead_token() -> Problem:
 
 def presented() -> Claims | None:
     """The claims of the request's access token; None without one; raises 401 for any fault of it."""
-    if not request.headers.get("Authorization"):
+    header = request.headers.get("Authorization")
+    if not header:
         return None
     try:
-        verify_jwt_in_request()
-        return _claims(get_jwt(), "access")
+        scheme, token = header.split(" ", 1)
+        if scheme.lower() != "bearer":
+            raise dead_token()
+        return _claims(decode_token(token.strip()), "access")
     except (JWTExtendedException, PyJWTError, ValueError, TypeError, KeyError):
         raise dead_token() from None
 
