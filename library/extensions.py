@@ -104,21 +104,23 @@ class Storage:
 
     def ask(self, question: Callable[[], Answer], otherwise: Callable[[], Answer]) -> Answer:
         """What the storage answers, or what `otherwise` gives while it does not."""
-        if not self._may_be_asked():
+        lost = self._ask_again_at is not None
+        if lost and not self._may_try():
             return otherwise()
         try:
             answer = question()
         except Exception as error:  # whatever the storage's client raises
             self._lose(error)
             return otherwise()
-        self._find()
+        if lost:
+            self._find()
         return answer
 
-    def _may_be_asked(self) -> bool:
-        if self._ask_again_at is None:
-            return True
+    def _may_try(self) -> bool:
         with self._lock:
-            if self._ask_again_at is not None and time.monotonic() < self._ask_again_at:
+            if self._ask_again_at is None:
+                return True
+            if time.monotonic() < self._ask_again_at:
                 return False
             # This request tries; the others go on without.
             self._ask_again_at = time.monotonic() + self.PAUSE_SECONDS
@@ -132,8 +134,6 @@ class Storage:
             current_app.logger.warning(text, type(error).__name__)
 
     def _find(self) -> None:
-        if self._ask_again_at is None:
-            return
         with self._lock:
             known, self._ask_again_at = self._ask_again_at, None
         if known is not None:

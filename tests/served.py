@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 DEADLINE = 60
+TWENTY = Path(__file__).parent / "data" / "twenty.mrc"
 
 
 def free_port() -> int:

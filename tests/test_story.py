@@ -2,13 +2,11 @@
 
 import os
 import re
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from served import ROOT, Served
+from served import ROOT, TWENTY, Served
 
-TWENTY = Path(__file__).parent / "data" / "twenty.mrc"
 CURL = re.compile(r"^curl .*$", re.MULTILINE)
 
 
@@ -94,49 +92,3 @@ def test_the_three_calls_of_the_readme(served: Served):
     assert (books.status, books.json) == (200, [])
     wrong = served.curl(calls[1].replace("password123", "password124"))
     assert (wrong.status, wrong.json["code"]) == (401, "unauthorized")
-
-
-def test_kept_pages_are_never_stale_on_another_worker(served: Served):
-    token = served.admin()
-    for number in range(30):
-        served.call("POST", "/books", {"title": f"Book {number}"}, token)
-        for _ in range(4):
-            assert served.call("GET", "/books", token=token).headers["X-Total-Count"] == str(number + 1)
-
-
-def storm(port: int, token: str, bodies: list[dict]) -> list[tuple[int, str]]:
-    """Send check-outs in parallel from this process; status and code of each answer."""
-    served = Served.__new__(Served)
-    served.port = port
-    with ThreadPoolExecutor(len(bodies)) as threads:
-        answers = list(threads.map(lambda body: served.call("POST", "/loans", body, token), bodies))
-    return [(answer.status, "" if answer.status == 201 else answer.json["errors"][0]["code"]) for answer in answers]
-
-
-def test_fifty_desks_lend_one_copy_once(served: Served):
-    token = served.admin()
-    branch = served.call("POST", "/branches", {"name": "Main"}, token).json
-    book = served.call("POST", "/books", {"title": "Wanted"}, token).json
-    patrons = [served.call("POST", "/users", {}, token).json["card_barcode"] for _ in range(50)]
-    with ProcessPoolExecutor(5) as processes:
-        for _ in range(3):
-            copy = served.call("POST", "/copies", {"book_id": book["id"], "home_branch_id": branch["id"]}, token).json
-            bodies = [
-                {"copy_barcode": copy["barcode"], "patron_barcode": patron, "branch_id": branch["id"]}
-                for patron in patrons
-            ]
-            jobs = [processes.submit(storm, served.port, token, bodies[at::5]) for at in range(5)]
-            answers = sorted(answer for job in jobs for answer in job.result())
-            assert answers == [(201, "")] + [(409, "item_on_loan")] * 49
-    loans = served.call("GET", "/loans?status=open&page_size=100", token=token).json
-    assert len(loans) == 3
-
-
-def test_fifty_writers_with_one_tag(served: Served):
-    token = served.admin()
-    book = served.call("POST", "/books", {"title": "Contested"}, token)
-    tag, path = {"If-Match": book.headers["ETag"]}, book.headers["Location"]
-    with ThreadPoolExecutor(50) as threads:
-        jobs = [threads.submit(served.call, "PATCH", path, {"year": year}, token, tag) for year in range(1900, 1950)]
-        statuses = sorted(job.result().status for job in jobs)
-    assert statuses == [200] + [412] * 49
