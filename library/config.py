@@ -151,7 +151,9 @@ def _refuse_unusable(settings: Mapping[str, Any]) -> None:
         try:
             check(settings[name])
         except (ValueError, ArgumentError):
-            raise ConfigurationError(f"{name} is {settings[name]!r}: it cannot be understood") from None
+            # A URL may hold a password.
+            shown = "" if name.endswith("_URL") else f" is {settings[name]!r}: it"
+            raise ConfigurationError(f"{name}{shown} cannot be understood") from None
 
 
 @lru_cache(maxsize=8)

@@ -102,6 +102,11 @@ class Storage:
         self._lock = Lock()
         self._ask_again_at: float | None = None
 
+    @property
+    def answers(self) -> bool:
+        """Whether the last question was answered."""
+        return self._ask_again_at is None
+
     def ask(self, question: Callable[[], Answer], otherwise: Callable[[], Answer]) -> Answer:
         """What the storage answers, or what `otherwise` gives while it does not."""
         lost = self._ask_again_at is not None

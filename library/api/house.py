@@ -11,7 +11,7 @@ from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem
 from library.config import VERSION
 from library.database import schema_is_at_head
-from library.extensions import db, migrations_folder
+from library.extensions import db, migrations_folder, storage
 from library.rules.access import ANYONE
 from library.rules.errors import Refusal, Severity
 
@@ -42,12 +42,14 @@ class RefusalSchema(ma.Schema):
 class HealthSchema(ma.Schema):
     """Whether the service is well."""
 
-    status = ma.fields.String(metadata={"enum": ["ok"]})
+    status = ma.fields.String(
+        metadata={"enum": ["ok", "degraded"], "description": "`degraded`: Redis is lost, the service goes on without."}
+    )
 
 
 @blp.route("/library")
 class Library(MethodView):
-    @blp.allow(ANYONE)
+    @blp.allow(ANYONE, own_transaction=True)
     @blp.operation("get_library")
     @blp.response(200, LibrarySchema)
     def get(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class Library(MethodView):
 
 @blp.route("/refusals")
 class Refusals(MethodView):
-    @blp.allow(ANYONE)
+    @blp.allow(ANYONE, own_transaction=True)
     @blp.operation("list_refusals")
     @blp.response(200, RefusalSchema(many=True))
     def get(self) -> list[dict[str, Any]]:
@@ -99,7 +101,9 @@ class Ready(MethodView):
     def get(self) -> dict[str, str]:
         """Whether the database answers, has today's tables, and has room."""
         if not schema_is_at_head(db.session.connection(), migrations_folder()):
-            raise Problem(503, "The database is not at the newest migration.", headers={"Retry-After": "10"})
+            raise Problem(
+                503, "The database is not at the newest migration: run flask db upgrade.", headers={"Retry-After": "10"}
+            )
         if shutil.disk_usage(current_app.instance_path).free < LEAST_DISK:
             raise Problem(503, "The disk is full.", headers={"Retry-After": "60"})
-        return {"status": "ok"}
+        return {"status": "ok" if storage().answers else "degraded"}
