@@ -49,8 +49,10 @@ class Blueprint(SmorestBlueprint):
         self.singular, self.tag = singular, tag
         self._prepare_doc_cbks.append(document.complete)
 
-    def add_url_rule(self, rule: str, *args: Any, view_func: Any = None, **options: Any) -> None:  # type: ignore[override]
-        endpoint, view_func = (*args, None, None)[:2] if view_func is None else (args[0] if args else None, view_func)
+    def add_url_rule(  # type: ignore[override]
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
+    ) -> None:
+        """Put every method of the view behind the gate; raises Unmarked for one that has no permission."""
         if isinstance(view_func, type(MethodView)):
             # flask-smorest does not hand the option on: an automatic OPTIONS would go round the gate.
             view_func.provide_automatic_options = False
@@ -124,7 +126,6 @@ class Blueprint(SmorestBlueprint):
 
         A change of a versioned row wants `If-Match`; the row is then locked until the request ends.
         """
-
         return _found(table, options, lambda kwargs: kwargs.pop(next(iter(request.view_args or {}))))
 
     @staticmethod
@@ -159,7 +160,7 @@ class Blueprint(SmorestBlueprint):
                 assert isinstance(statement, Select)
                 return pagination.listed(statement, many, page_query, sorts)
 
-            wrapped = mark(query=(*marks_of(view).get("query", ()), page_query), listed=True)(documented(paged))
+            wrapped = mark(query=(*marks_of(view).get("query", ()), page_query))(documented(paged))
             wrapped._apidoc.setdefault("arguments", {}).setdefault("parameters", []).append(  # type: ignore[attr-defined]
                 {"in": "query", "schema": page_query}
             )
