@@ -54,8 +54,19 @@ def _run_on_sqlite(connection) -> None:
         raw.execute("PRAGMA foreign_keys=ON")
 
 
+def _drop_empty(migration_context, _revision, directives) -> None:
+    """Write no file where models and tables agree."""
+    if migration_context.opts.get("x_autogenerate") and directives and directives[0].upgrade_ops.is_empty():
+        directives[:] = []
+        print("No changes: models and tables agree.")
+
+
 def _run(connection) -> None:
-    context.configure(connection=connection, target_metadata=extension.db.metadata, **extension.configure_args)
+    options = extension.configure_args | {"process_revision_directives": _drop_empty}
+    autogenerate = getattr(context.config.cmd_opts, "autogenerate", False)
+    context.configure(
+        connection=connection, target_metadata=extension.db.metadata, x_autogenerate=autogenerate, **options
+    )
     with context.begin_transaction():
         context.run_migrations()
 

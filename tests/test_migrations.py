@@ -116,3 +116,11 @@ def test_a_deleted_users_id_never_comes_back(app):
 def test_the_sql_can_be_written_instead_of_run(app, capsys):
     flask_migrate.upgrade(sql=True)
     assert "CREATE TABLE books" in capsys.readouterr().out
+
+
+def test_a_migration_without_changes_is_not_written(app, capsys):
+    flask_migrate.upgrade()
+    before = sorted(path.name for path in migrations_folder().joinpath("versions").glob("*.py"))
+    flask_migrate.migrate(message="nothing")
+    assert sorted(path.name for path in migrations_folder().joinpath("versions").glob("*.py")) == before
+    assert "models and tables agree" in capsys.readouterr().out
