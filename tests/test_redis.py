@@ -405,3 +405,11 @@ def test_a_storage_that_fails_is_left_alone_and_then_tried_by_one(app, caplog):
         "answers again",
         "no answer",
     ]
+
+
+@pytest.mark.services
+def test_ready_says_that_redis_is_lost(migrated):
+    app = migrated(REDIS_URL="redis://127.0.0.1:1/0", LIMITS_ENABLED=True)
+    client = app.test_client()
+    client.get("/library")
+    assert client.get("/health/ready").json == {"status": "degraded"}

@@ -42,10 +42,3 @@ def test_an_old_database_is_not_ready(migrated):
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     assert "flask db upgrade" in answer.json["detail"]
-
-
-def test_a_lost_redis_is_told(migrated):
-    app = migrated(REDIS_URL="redis://127.0.0.1:1/0", LIMITS_ENABLED=True)
-    client = app.test_client()
-    client.get("/library")
-    assert client.get("/health/ready").json == {"status": "degraded"}
