@@ -12,13 +12,13 @@ from documented import DocumentedClient
 from factories import Factories
 from flask import Flask
 from served import Served
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
 from library import create_app
 from library.config import database_url
 from library.database import WRITES, make_session
-from library.extensions import db
+from library.extensions import cache, db
 from library.models import Base, Generation, Role
 from library.rules import errors
 
@@ -98,15 +98,8 @@ def app(shared_app: Flask) -> Flask:
     """The application on an empty database."""
     with shared_app.app_context():
         empty(db.engine)
-    shared_app.extensions["cache"] and _clear_cache(shared_app)
-    return shared_app
-
-
-def _clear_cache(app: Flask) -> None:
-    with app.app_context():
-        from library.extensions import cache
-
         cache.clear()
+    return shared_app
 
 
 def empty(engine: Engine) -> None:
@@ -133,6 +126,22 @@ def session(app: Flask) -> Iterator[Session]:
     session = make_session(engine)
     yield session
     session.close()
+
+
+@pytest.fixture
+def statements(app: Flask) -> Iterator[list[str]]:
+    """The statements the application's database runs, as they come."""
+    ran: list[str] = []
+    with app.app_context():
+        engine = db.engine
+
+    def note(_connection, _cursor, statement: str, *_) -> None:
+        if not statement.startswith(("BEGIN", "PRAGMA")):
+            ran.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield ran
+    event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture

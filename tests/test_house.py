@@ -13,7 +13,6 @@ from documented import document_of
 from flask import Flask
 from flask.views import MethodView
 from openapi_spec_validator import validate
-from sqlalchemy import event
 
 from library.api import RESOURCES
 from library.api.plumbing.blueprint import Blueprint, Unmarked
@@ -21,7 +20,6 @@ from library.api.plumbing.fields import Coded
 from library.api.plumbing.schemas import QuerySchema, RequestSchema
 from library.config import Default, settings_of
 from library.exchange import records
-from library.extensions import db
 from library.models import AuthorKind, Base, ContributorRole, IdentifierScheme, MaterialType
 from library.rules import access, errors
 from library.rules.errors import Refusal, Refused, UndeclaredRefusal, refuses
@@ -218,21 +216,6 @@ def test_the_neutral_record_speaks_the_words_of_the_models():
     assert records.ContributorRecord("x").role in list(ContributorRole)
     assert records.ContributorRecord("x").kind in list(AuthorKind)
     assert "isbn" in list(IdentifierScheme)
-
-
-@pytest.fixture
-def statements(app):
-    ran: list[str] = []
-    with app.app_context():
-        engine = db.engine
-
-    def note(_connection, _cursor, statement, *_) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            ran.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield ran
-    event.remove(engine, "before_cursor_execute", note)
 
 
 # Statements of a list of many rows, the gate's own look-up included; a new list gets its own line here.

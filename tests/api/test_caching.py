@@ -1,24 +1,6 @@
 """Kept pages: right under query strings, identity and writes."""
 
 import pytest
-from sqlalchemy import event
-
-from library.extensions import db
-
-
-@pytest.fixture
-def statements(app):
-    """The statements the application's database ran, as they come."""
-    ran: list[str] = []
-    with app.app_context():
-        engine = db.engine
-
-    def note(_connection, _cursor, statement, *_) -> None:
-        ran.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield ran
-    event.remove(engine, "before_cursor_execute", note)
 
 
 def asks_for_books(statements: list[str]) -> bool:
