@@ -9,7 +9,7 @@ from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, update
+from sqlalchemy import Connection, Engine, event, make_url, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from library.models import Author, Book, Branch, Generation, Identifier, ItemType, Subject
@@ -40,11 +40,6 @@ def engine_options(url: str, lock_timeout: int = 5) -> dict[str, Any]:
             "options": f"{options} -c idle_in_transaction_session_timeout=10s -c timezone=UTC",
         },
     }
-
-
-def make_engine(url: str, lock_timeout: int = 5) -> Engine:
-    """An engine of its own, for commands and jobs that run without an application."""
-    return create_engine(url, **engine_options(url, lock_timeout))
 
 
 @event.listens_for(Engine, "connect")

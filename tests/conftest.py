@@ -11,7 +11,7 @@ import pytest
 from documented import DocumentedClient
 from factories import Factories
 from flask import Flask
-from served import Served
+from served import ROOT, Served
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
@@ -194,3 +194,15 @@ def served(new_database, tmp_path: Path) -> Iterator[Served]:
     running = Served(tmp_path, new_database())
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the records of the Library of Congress, which are not in this repository."""
+    folder = ROOT / os.environ.get("LIBRARY_TEST_DATA", "../shared/data")
+    if not (folder / "lc_10k.mrc.gz").exists():
+        sentence = "The real records are not there: set LIBRARY_TEST_DATA to the folder with lc_10k.mrc.gz."
+        if os.environ.get("CI"):
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    return folder

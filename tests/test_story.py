@@ -1,22 +1,11 @@
 """The first story: real records come in, one is found, lent, refused to the next, and taken back; over a socket."""
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 from served import ROOT, TWENTY, Served
 
 CURL = re.compile(r"^curl .*$", re.MULTILINE)
-
-
-def real_records() -> Path:
-    """The Library of Congress's 10,000 records; a clone without them skips and says so, CI does not."""
-    path = ROOT / os.environ.get("LIBRARY_TEST_DATA", "../shared/data") / "lc_10k.mrc.gz"
-    if path.exists():
-        return path
-    sentence = f"{path.name} is not here: set LIBRARY_TEST_DATA to the folder of the real records"
-    return pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
 
 
 def counted(summary: str) -> dict[str, int]:
@@ -28,8 +17,8 @@ def counted(summary: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("source", "records", "q"), [("twenty", 20, ""), ("real", 10_000, "history")])
-def test_from_a_file_to_a_loan_and_back(served: Served, source, records, q):
-    path = TWENTY if source == "twenty" else real_records()
+def test_from_a_file_to_a_loan_and_back(served: Served, request, source, records, q):
+    path = TWENTY if source == "twenty" else request.getfixturevalue("real_data") / "lc_10k.mrc.gz"
     assert counted(served.flask("catalogue", "import", str(path)))["added"] == records
     again = counted(served.flask("catalogue", "import", str(path)))
     assert (again.get("added", 0), again["skipped"]) == (0, records)

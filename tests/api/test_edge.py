@@ -1,6 +1,9 @@
 """The edge and the one error form: every source of an error answers problem+json."""
 
+import sqlite3
+
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from library.api.plumbing.errors import Problem
 from library.rules.errors import Forbidden, Refused
@@ -115,8 +118,6 @@ def test_what_a_view_raises(migrated, error, status, code):
 
 
 def test_a_database_that_is_away_is_503(migrated):
-    from sqlalchemy.exc import OperationalError
-
     answer = raising(migrated, OperationalError("SELECT secret", {}, Exception("gone"))).get("/fall")
     check(answer, 503, "unavailable")
     assert answer.headers["Retry-After"] == "1"
@@ -126,8 +127,6 @@ def test_a_database_that_is_away_is_503(migrated):
 def test_a_locked_database_is_503_and_loses_nothing(migrated, tmp_path, request):
     if request.config.getoption("--database") != "sqlite":
         pytest.skip("the lock of a whole file is SQLite's")
-    import sqlite3
-
     path = tmp_path / "locked.sqlite3"
     app = migrated(DATABASE_URL=f"sqlite:///{path}", LOCK_TIMEOUT_SECONDS=0)
     other = sqlite3.connect(path, isolation_level=None)

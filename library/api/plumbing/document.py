@@ -149,7 +149,7 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
         responses[str(status)] = f"Problem{status}"
     if marks.get("refusals"):
         responses["409"] = _refused(marks["refusals"])
-    _describe_answers(responses, method)
+    _describe_answers(responses)
     if not parameters:
         del doc["parameters"]
     return doc
@@ -179,7 +179,7 @@ _ETAG = {"description": "Version and hash of the answer.", "schema": {"type": "s
 _LOCATION = {"description": "Where the new thing stands.", "schema": {"type": "string"}}
 
 
-def _describe_answers(responses: dict[Any, Any], method: str) -> None:
+def _describe_answers(responses: dict[Any, Any]) -> None:
     for status, answer in responses.items():
         if not isinstance(answer, dict) or not str(status).startswith("2"):
             continue
