@@ -1,5 +1,6 @@
 """Nouns: every table, under one roof; everyone else writes `from library.models import Loan`."""
 
+from library.models.accounts import AccountEntry, Allocation, ChargeLoan, ChargeReason, EntryKind, PaymentMethod
 from library.models.base import HIGHEST_ID, Base, Moment, Versioned
 from library.models.catalogue import (
     Author,
@@ -16,38 +17,67 @@ from library.models.catalogue import (
     Subject,
 )
 from library.models.holdings import Branch, Copy, CopyCondition, CopyPlace, ItemType
-from library.models.loans import Loan, LoanClosing
+from library.models.holds import OPEN_STATES, Hold, HoldEnding, HoldState
+from library.models.jobs import Job, JobKind, JobState, Notice, NoticeKind
+from library.models.loans import DueChange, Loan, LoanClosing, Override, Renewal, RenewalChannel
 from library.models.orders import Order, OrderLine, OrderStatus
-from library.models.users import PatronCategory, Role, User, UserSession
+from library.models.policies import CalendarException, Policy, PolicyKind, TransferLimit
+from library.models.users import BlockScope, HistoryMode, PatronBlock, PatronCategory, Role, User, UserSession
 
 __all__ = [
     "HIGHEST_ID",
+    "OPEN_STATES",
+    "AccountEntry",
+    "Allocation",
     "Author",
     "AuthorKind",
     "Base",
+    "BlockScope",
     "Book",
     "BookSubject",
     "Branch",
+    "CalendarException",
+    "ChargeLoan",
+    "ChargeReason",
     "Contribution",
     "ContributorRole",
     "Copy",
     "CopyCondition",
     "CopyPlace",
+    "DueChange",
+    "EntryKind",
     "Generation",
+    "HistoryMode",
+    "Hold",
+    "HoldEnding",
+    "HoldState",
     "Identifier",
     "IdentifierScheme",
     "ItemType",
+    "Job",
+    "JobKind",
+    "JobState",
     "Loan",
     "LoanClosing",
     "MaterialType",
     "Moment",
+    "Notice",
+    "NoticeKind",
     "Order",
     "OrderLine",
     "OrderStatus",
+    "Override",
+    "PatronBlock",
     "PatronCategory",
+    "PaymentMethod",
+    "Policy",
+    "PolicyKind",
+    "Renewal",
+    "RenewalChannel",
     "Role",
     "SourceRecord",
     "Subject",
+    "TransferLimit",
     "User",
     "UserSession",
     "Versioned",

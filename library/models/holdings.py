@@ -66,6 +66,12 @@ class Copy(Versioned, Base):
     __table_args__ = (
         CheckConstraint("price_cents >= 0", "price"),
         CheckConstraint("(place = 'in_transit') = (transit_to_branch_id IS NOT NULL)", "transit_has_a_goal"),
+        # The cells of library/rules/places.py that never occur.
+        CheckConstraint("place <> 'on_loan' OR condition IN ('usable', 'lost', 'claimed_returned')", "out"),
+        CheckConstraint("place = 'on_loan' OR condition <> 'claimed_returned'", "claimed_is_out"),
+        CheckConstraint("place <> 'on_hold_shelf' OR condition = 'usable'", "set_aside_is_usable"),
+        CheckConstraint("place <> 'in_transit' OR condition <> 'missing'", "travelling_is_known"),
+        CheckConstraint("place IN ('available', 'on_loan') OR condition <> 'lost'", "lost_was_lent"),
         Index("ix_copies_place_condition", "place", "condition"),
     )
 
@@ -81,6 +87,7 @@ class Copy(Versioned, Base):
     condition: Mapped[CopyCondition] = mapped_column(
         enumerated(CopyCondition, "condition"), default=CopyCondition.USABLE, doc="What state the copy is in."
     )
+    condition_note: Mapped[str | None] = mapped_column(String(500), doc="Why it was marked so.")
     shelf_mark: Mapped[str | None] = mapped_column(String(100), doc="Where it stands on the shelves.")
     price_cents: Mapped[int | None] = mapped_column(doc="Price in cents; unset or 0 means the item type's.")
     not_for_loan: Mapped[bool] = mapped_column(default=False, doc="This copy stays in the house.")

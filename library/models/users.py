@@ -22,6 +22,23 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+class HistoryMode(StrEnum):
+    """How long the library remembers what a patron had: cut in the night after the return, later, or kept."""
+
+    CUT = "cut"
+    DELAYED = "delayed"
+    KEPT = "kept"
+
+
+class BlockScope(StrEnum):
+    """What a patron is barred from."""
+
+    ALL = "all"
+    LOANS = "loans"
+    HOLDS = "holds"
+    RENEWALS = "renewals"
+
+
 class PatronCategory(Versioned, Base):
     """A group of patrons for whom the same policies hold (adults, children, staff …)."""
 
@@ -63,6 +80,12 @@ class User(Versioned, Base):
     )
     home_branch_id: Mapped[int | None] = mapped_column(ForeignKey("branches.id", ondelete="RESTRICT"), index=True)
     guarantor_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"), index=True)
+    history: Mapped[HistoryMode] = mapped_column(
+        enumerated(HistoryMode, "history"),
+        default=HistoryMode.CUT,
+        server_default=HistoryMode.CUT.value,
+        doc="How long loans that ended are remembered: `cut` in the night after, `delayed`, or `kept`.",
+    )
     words: Mapped[str] = mapped_column(Text, default="")
     token_version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(doc="When the account was made.")
@@ -86,3 +109,18 @@ class UserSession(Base):
     ended_at: Mapped[datetime | None]
 
     user: Mapped["User"] = relationship(back_populates="sessions")
+
+
+class PatronBlock(Versioned, Base):
+    """What staff bar a patron from, with a reason, for ever or until a day."""
+
+    __tablename__ = "patron_blocks"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    scope: Mapped[BlockScope] = mapped_column(
+        enumerated(BlockScope, "scope"), default=BlockScope.ALL, doc="What the patron is barred from."
+    )
+    until_on: Mapped[date | None] = mapped_column(doc="Last local day of the block; null is without end.")
+    reason: Mapped[str] = mapped_column(String(500), doc="Why, as staff wrote it; the patron can read it.")
+    created_at: Mapped[datetime] = mapped_column(doc="When it was laid.")
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
