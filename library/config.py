@@ -54,6 +54,9 @@ class Default:
     DEEPEST_ROW: int = 100_000
     LARGEST_BODY: int = 256 * 1024
     LOCK_TIMEOUT_SECONDS: int = 5
+    HISTORY_DAYS: int = 30
+    DUE_SOON_DAYS: int = 3
+    SANDBOX_CLOCK: bool = False
     LOG_REQUESTS: bool = True
     DEBUG: bool = False
     TESTING: bool = False
@@ -184,6 +187,8 @@ def _refuse_unsafe(settings: Mapping[str, Any]) -> None:
         raise ConfigurationError("production needs DATABASE_URL, for example postgresql://library@localhost/library")
     if settings["DEBUG"] or settings["TESTING"]:
         raise ConfigurationError("production does not run with DEBUG or TESTING on")
+    if settings["SANDBOX_CLOCK"]:
+        raise ConfigurationError("production keeps real time: it does not run with SANDBOX_CLOCK on")
 
 
 def _kept_key(path: Path) -> str:

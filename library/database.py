@@ -59,15 +59,16 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(session: Session, write: bool) -> Iterator[None]:
+def transaction(session: Session, write: bool, keep: bool = True) -> Iterator[None]:
     """Run a block in one transaction; `write` decides before the first statement.
 
-    A write commits at the end of the block and rolls back where the block raises; a read always rolls back.
+    A write commits at the end of the block and rolls back where the block raises; a read always rolls back, and so
+    does a write that shall not be kept, a preview.
     """
     session.connection(execution_options={WRITES: write})
     try:
         yield
-        if write:
+        if write and keep:
             session.commit()
         else:
             session.rollback()

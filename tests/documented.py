@@ -1,4 +1,7 @@
-"""A test client that holds every answer against the document, and remembers which operations it saw succeed."""
+"""A test client that holds every answer against the document, and remembers which operations it saw succeed.
+
+No refused call may have changed anything: what is answered with an error has committed nothing.
+"""
 
 import json
 from collections import defaultdict
@@ -7,6 +10,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from hashing import commits_of
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
@@ -17,6 +21,8 @@ from library.api.plumbing.tokens import token_pair
 
 # operationId → statuses that some test has seen.
 seen: dict[str, set[int]] = defaultdict(set)
+# A refresh token that was stolen ends its session, and the answer is a refusal all the same.
+REFUSED_AND_KEPT = {"/users/refresh"}
 
 
 def document_of(app: Flask) -> dict[str, Any]:
@@ -51,7 +57,11 @@ class DocumentedClient(FlaskClient):
         headers = dict(kwargs.pop("headers", None) or {})
         if self.token:
             headers.setdefault("Authorization", f"Bearer {self.token}")
+        kept = commits_of(self.application).kept
+        before = len(kept)
         response = super().open(*args, headers=headers, **kwargs)
+        if response.status_code >= 400 and response.request.path not in REFUSED_AND_KEPT:
+            assert not kept[before:], f"{response.request.path} answers {response.status_code} and has changed rows"
         check(self.application, response)
         return response
 

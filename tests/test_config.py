@@ -53,6 +53,7 @@ def test_development_makes_its_key_once_and_keeps_it_to_itself(tmp_path):
         ({"DATABASE_URL": ""}, "needs DATABASE_URL"),
         ({"DEBUG": True}, "DEBUG"),
         ({"TESTING": True}, "TESTING"),
+        ({"SANDBOX_CLOCK": True}, "SANDBOX_CLOCK"),
     ],
 )
 def test_production_refuses_to_start_unsafely(settings, sentence):

@@ -104,7 +104,7 @@ class LogIn(MethodView):
         limits.clear_login_slots(name)
         jti = tokens.new_jti()
         with transaction(db.session, write=True):
-            opened = users.start_session(db.session, login, jti, g.now, tokens.refresh_lifetime())
+            opened = users.start_session(db.session, login, jti, g.real_now, tokens.refresh_lifetime())
         if opened is None:
             raise tokens.unauthorized("Name or password is wrong.")
         return tokens.token_pair(opened[0], opened[1].id, jti)
@@ -122,7 +122,7 @@ class Refresh(MethodView):
         claims, jti = tokens.read_refresh_token(values["refresh_token"]), tokens.new_jti()
         # A stolen token ends its session even though the answer is a refusal: this commits either way.
         with transaction(db.session, write=True):
-            rotated = users.rotate_session(db.session, claims.session_id, claims.jti, jti, g.now)
+            rotated = users.rotate_session(db.session, claims.session_id, claims.jti, jti, g.real_now)
             user = users.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
             pair = tokens.token_pair(user, rotated.id, jti) if rotated and user else None
         if pair is None:
@@ -137,7 +137,7 @@ class LogOut(MethodView):
     @blp.response(204)
     def post(self) -> None:
         """Log out: neither token of this session is good any more."""
-        users.end_session(db.session, g.session_id, g.now)
+        users.end_session(db.session, g.session_id, g.real_now)
 
 
 @blp.route("/users/me/password")
@@ -157,7 +157,7 @@ class OwnPassword(MethodView):
         limits.clear_login_slots(name)
         password_hash = users.hash_password(values["new_password"])
         with transaction(db.session, write=True):
-            changed = users.change_password(db.session, login, password_hash, g.session_id, g.now)
+            changed = users.change_password(db.session, login, password_hash, g.session_id, g.real_now)
         if not changed:
             raise _wrong_password()
 

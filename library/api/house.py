@@ -27,6 +27,7 @@ class LibrarySchema(ma.Schema):
     currency = ma.fields.String(metadata={"description": "Currency of all cents, ISO 4217."})
     open_catalogue = ma.fields.Boolean(metadata={"description": "Whether the catalogue is read without a token."})
     self_registration = ma.fields.Boolean(metadata={"description": "Whether people may register themselves."})
+    sandbox = ma.fields.Boolean(metadata={"description": "Whether a call may name its own moment: for trials only."})
 
 
 class RefusalSchema(ma.Schema):
@@ -61,6 +62,7 @@ class Library(MethodView):
             "currency": settings["CURRENCY"],
             "open_catalogue": settings["PUBLIC_CATALOGUE"],
             "self_registration": settings["SELF_REGISTRATION"],
+            "sandbox": settings["SANDBOX_CLOCK"],
         }
 
 

@@ -1,9 +1,15 @@
 """What the commands share: a session on a database that is ready, or one line that says what to do."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
+from types import FrameType
+from typing import Any
 
 import click
+from flask import current_app
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -51,3 +57,50 @@ def ready_session() -> Iterator[Session]:
             raise click.ClickException("the database does not have today's tables, run: flask db upgrade")
         with make_session(db.engine) as session:
             yield session
+
+
+@contextmanager
+def caught_signals() -> Iterator[list[int]]:
+    """The signals received so far, of Ctrl-C and SIGTERM: they end a run after what is at hand, a second one at once.
+
+    An exception out of nowhere would hit the database's driver in the middle of a commit.
+    """
+    received: list[int] = []
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    caught: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in caught}
+    for number in before:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def at_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `now`, the moment its rules judge by: the real one, or in a sandbox that of `--at`."""
+
+    @click.option("--at", metavar="MOMENT", help="In a sandbox: the moment to judge by, such as 2026-05-01T09:30:00Z.")
+    @wraps(command)
+    def with_now(*args: Any, at: str | None, **kwargs: Any) -> Any:
+        return command(*args, now=datetime.now(UTC) if at is None else _sandbox_moment(at), **kwargs)
+
+    return with_now
+
+
+def _sandbox_moment(text: str) -> datetime:
+    if not current_app.config["SANDBOX_CLOCK"]:
+        raise click.ClickException("--at works in a sandbox only, where the setting SANDBOX_CLOCK is on")
+    try:
+        moment = datetime.fromisoformat(text)
+        # The years the API knows.
+        if moment.tzinfo is None or not 1900 <= moment.year <= 2200:
+            raise ValueError(text)
+    except ValueError:
+        raise click.ClickException("--at wants a moment with its offset, such as 2026-05-01T09:30:00Z") from None
+    return moment.astimezone(UTC)

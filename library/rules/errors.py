@@ -51,9 +51,13 @@ class Refusal:
 
 
 class Refused(Exception):
-    """An action was refused and changed nothing; `reasons` are all of them, the gravest first."""
+    """An action was refused and changed nothing; `reasons` are all of them, the gravest first.
 
-    def __init__(self, reasons: Iterable[Refusal]) -> None:
+    Where all of them only want to be confirmed, `confirm_token` is what to send along the next time.
+    """
+
+    def __init__(self, reasons: Iterable[Refusal], confirm_token: str | None = None) -> None:
+        self.confirm_token = confirm_token
         grades, codes = list(Severity), list(Refusal.catalogue)
         self.reasons = sorted(reasons, key=lambda reason: (grades.index(reason.severity), codes.index(reason.code)))
         super().__init__(", ".join(reason.code for reason in self.reasons))

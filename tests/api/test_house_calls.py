@@ -13,6 +13,7 @@ def test_what_this_library_is(client):
         "currency": "EUR",
         "open_catalogue": False,
         "self_registration": True,
+        "sandbox": False,
     }
 
 
@@ -23,7 +24,7 @@ def test_every_refusal_can_be_read(client):
         "code": "patron_expired",
         "detail": "The patron's card has expired.",
         "severity": "override",
-        "permission": None,
+        "permission": "circulation.override",
         "parameters": ["expires_on"],
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -11,10 +12,11 @@ from flask.views import MethodView
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.utils import resolve_schema_instance
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from sqlalchemy.sql import Select
 from webargs.flaskparser import FlaskParser
 
-from library.api.plumbing import caching, document, gate, pagination, rendering
+from library.api.plumbing import caching, document, gate, pagination, previews, rendering
 from library.api.plumbing.errors import Problem, invalid
 from library.extensions import db
 from library.models import Base, User, Versioned
@@ -52,15 +54,39 @@ class Blueprint(SmorestBlueprint):
     def add_url_rule(  # type: ignore[override]
         self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
     ) -> None:
-        """Put every method of the view behind the gate; raises Unmarked for one that has no permission."""
+        """Put every method of the view behind the gate; raises Unmarked for one that has no permission.
+
+        A previewed action gets its twin under `<rule>/preview`.
+        """
+        twins: list[type[MethodView]] = []
         if isinstance(view_func, type(MethodView)):
             # flask-smorest does not hand the option on: an automatic OPTIONS would go round the gate.
             view_func.provide_automatic_options = False
             for method in view_func.methods or ():
                 name = method.lower()
-                setattr(view_func, name, self._behind_gate(getattr(view_func, name), rule, method))
+                view = getattr(view_func, name)
+                setattr(view_func, name, self._behind_gate(view, rule, method))
+                if "previewed" in marks_of(view):
+                    twins.append(self._preview(view_func, view, rule, method))
         options["tags"] = options.get("tags") or [self.tag]
         super().add_url_rule(rule, endpoint, view_func, **options)
+        for twin in twins:
+            self.add_url_rule(f"{rule}/preview", view_func=twin, **options)
+
+    def _preview(self, view_func: Any, act: View, rule: str, method: str) -> type[MethodView]:
+        """The twin that shows what the action would do: the same function, permission, body and query."""
+        marks = marks_of(act)
+        passage, answer = marks["passage"], marks.get("answer")
+        if method != "POST" or passage.own_transaction or answer is None:
+            raise previews.Unpreviewable(f"{method} {rule} is no POST in the gate's transaction that answers a body")
+        operation = marks.get("operation") or document.operation_id(self.name, self.singular, rule, method)
+        show: Any = previews.shown(act)
+        said = {key: value for key, value in marks.items() if key not in ("previewed", "refusals", "remarked")}
+        show._marks = said | {"operation": f"preview_{operation}", "passage": replace(passage, kept=False)}
+        show._apidoc = {key: value for key, value in show._apidoc.items() if key != "response"}
+        described = previews.description_of(marks.get("refusals", ()))
+        post = self.response(200, previews.schema_of(operation, answer), description=described)(show)
+        return type(f"{view_func.__name__}Preview", (view_func,), {"methods": {method}, "post": post})
 
     def _behind_gate(self, view: View, rule: str, method: str) -> View:
         marks = marks_of(view)
@@ -73,7 +99,7 @@ class Blueprint(SmorestBlueprint):
             for name, field in schema().fields.items()
         }
         guarded = gate.guarded(view, marks["passage"], query)
-        said = {key: value for key, value in marks.items() if key != "passage"}
+        said = {key: value for key, value in marks.items() if key not in ("passage", "answer")}
         guarded._apidoc = deepcopy(getattr(view, "_apidoc", {})) | {"library": said}
         return guarded
 
@@ -105,6 +131,11 @@ class Blueprint(SmorestBlueprint):
         return mark(failures=statuses)
 
     @staticmethod
+    def previewed(view: View) -> View:
+        """The action may be tried: `POST <path>/preview` runs it, answers what would happen, and undoes it."""
+        return mark(previewed=True)(view)
+
+    @staticmethod
     def operation(name: str) -> Callable[[View], View]:
         """An operationId that path and method do not give."""
         return mark(operation=name)
@@ -112,26 +143,38 @@ class Blueprint(SmorestBlueprint):
     def arguments(self, schema: Any, *, location: str = "json", **kwargs: Any) -> Any:  # type: ignore[override]
         """The schema of the body or of the query; what was loaded is the view's last argument."""
         inner = super().arguments(schema, location=location, **kwargs)
-        if location != "query":
-            return inner
 
         def decorator(view: View) -> View:
-            return mark(query=(*marks_of(view).get("query", ()), schema))(inner(view))
+            if location == "query":
+                return mark(query=(*marks_of(view).get("query", ()), schema))(inner(view))
+            return mark(remarked=True)(inner(view)) if getattr(schema, "remarked", False) else inner(view)
 
         return decorator
 
     @staticmethod
-    def finds(table: type[Base], *options: Any) -> Callable[[View], View]:
+    def finds(
+        table: type[Base],
+        *options: Any,
+        first: Callable[[Session, int], None] | None = None,
+        version_of: Callable[[Session, Any], int] | None = None,
+    ) -> Callable[[View], View]:
         """Hand the view the row whose key stands in the path, if the actor may see it: else 404.
 
-        A change of a versioned row wants `If-Match`; the row is then locked until the request ends.
+        A change of a versioned row wants `If-Match`; the row is then locked until the request ends. `first(session,
+        key)` locks before that what stands before the row in the order of locks; there may be no such row.
+        `version_of(session, row)` is the version that counts where the view is about something that hangs on the row.
         """
-        return _found(table, options, lambda kwargs: kwargs.pop(next(iter(request.view_args or {}))))
+        return _found(table, options, _key_in_path, first, version_of)
+
+    @staticmethod
+    def finds_part(table: type[Base], *options: Any) -> Callable[[View], View]:
+        """Like `finds`, for a row below another: `/users/1/blocks/2` is the block 2 if its `user_id` is 1, else 404."""
+        return _found(table, options, _keys_of_part)
 
     @staticmethod
     def finds_me(view: View) -> View:
         """Hand the view the actor's own row, locked and held to `If-Match` like any other."""
-        return _found(User, (), lambda _: g.actor.id)(view)
+        return _found(User, (), lambda _: {"id": g.actor.id})(view)
 
     def response(self, status_code: int, schema: Any = None, *, location: str | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """What the view answers; a Select or a row becomes JSON here."""
@@ -141,9 +184,12 @@ class Blueprint(SmorestBlueprint):
         def decorator(view: View) -> View:
             @wraps(view)
             def rendered(*args: Any, **kwargs: Any) -> Any:
-                return rendering.respond(view(*args, **kwargs), status_code, instance, location)
+                response = rendering.respond(view(*args, **kwargs), status_code, instance, location)
+                if g.remarks:
+                    response.headers["X-Remarks"] = ",".join(dict.fromkeys(remark.code for remark in g.remarks))
+                return response
 
-            return documented(rendered)
+            return mark(answer=instance)(documented(rendered))
 
         return decorator
 
@@ -169,16 +215,34 @@ class Blueprint(SmorestBlueprint):
         return decorator
 
 
-def _found(table: type[Base], options: Any, key_of: Callable[[dict[str, Any]], int]) -> Callable[[View], View]:
-    versioned = issubclass(table, Versioned)
+def _key_in_path(kwargs: dict[str, Any]) -> dict[str, int]:
+    return {"id": kwargs.pop(next(iter(request.view_args or {})))}
+
+
+def _keys_of_part(kwargs: dict[str, Any]) -> dict[str, int]:
+    *outer, inner = request.view_args or {}
+    return {"id": kwargs.pop(inner)} | {name: kwargs.pop(name) for name in outer}
+
+
+def _found(
+    table: type[Base],
+    options: Any,
+    keys_of: Callable[[dict[str, Any]], dict[str, int]],
+    first: Any = None,
+    version_of: Any = None,
+) -> Callable[[View], View]:
+    versioned = version_of is not None or issubclass(table, Versioned)
 
     def decorator(view: View) -> View:
         @wraps(view)
         def found(self: Any, *args: Any, **kwargs: Any) -> Any:
             changes = request.method in _CHANGES
-            row = find(table, key_of(kwargs), *options, lock=changes)
+            keys = keys_of(kwargs)
+            if changes and first is not None:
+                first(db.session, keys["id"])
+            row = find(table, *options, lock=changes, **keys)
             if versioned and changes:
-                rendering.require_match(row.version)
+                rendering.require_match(version_of(db.session, row) if version_of else row.version)
             return view(self, row, *args, **kwargs)
 
         return mark(finds=table, versioned=versioned)(found)
@@ -218,9 +282,9 @@ def mark(**marks: Any) -> Callable[[View], View]:
     return decorator
 
 
-def find(table: type[Base], key: int, *options: Any, lock: bool = False) -> Any:
-    """The row with that key, if the actor may see it; 404 for another's exactly as for none."""
-    statement = access.visible(select(table).where(table.id == key).options(*options), table, g.actor)
+def find(table: type[Base], *options: Any, lock: bool = False, **keys: int) -> Any:
+    """The row with those keys, if the actor may see it; 404 for another's exactly as for none."""
+    statement = access.visible(select(table).filter_by(**keys).options(*options), table, g.actor)
     row = db.session.scalars(locks.lock_found(statement, table) if lock else statement).one_or_none()
     if row is None:
         raise Problem(404)

@@ -17,9 +17,10 @@ LIVE_PARAMETERS = frozenset({"available"})
 def kept_key() -> str | None:
     """The key of this answer, or None where it may not be kept.
 
-    The generation in it is read in this request's own transaction, so a write on any worker makes a new key.
+    The answer to a call that names its own moment is never kept. The generation in the key is read in this
+    request's own transaction, so a write on any worker makes a new key.
     """
-    if not current_app.config["CACHE_SECONDS"] or LIVE_PARAMETERS & set(request.args):
+    if not current_app.config["CACHE_SECONDS"] or LIVE_PARAMETERS & set(request.args) or g.now != g.real_now:
         return None
     role = g.actor.role.value if g.actor else "anonymous"
     query = "&".join(sorted(request.query_string.decode("latin-1").split("&")))

@@ -21,7 +21,11 @@ TAGS = {
     "People": "Oneself, patrons and staff, and the categories of patrons.",
     "Catalogue": "Books, who made them, and what they are about.",
     "Holdings": "Branches, item types, and the copies on the shelves.",
-    "Circulation": "Lending copies and taking them back.",
+    "Circulation": "Lending copies, renewing them, taking them back.",
+    "Holds": "Who waits for what, and where it is collected.",
+    "Money": "Charges, payments, and what is owed.",
+    "Policies": "The rules of lending as data, calendars, and where copies may travel.",
+    "Running the library": "Nightly work, and what patrons are told.",
     "Acquisitions": "What the library means to buy.",
     "The house": "What this library is, how it says no, whether it is well.",
 }
@@ -149,7 +153,7 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
         responses[str(status)] = f"Problem{status}"
     if marks.get("refusals"):
         responses["409"] = _refused(marks["refusals"])
-    _describe_answers(responses)
+    _describe_answers(responses, marks.get("remarked", False))
     if not parameters:
         del doc["parameters"]
     return doc
@@ -177,16 +181,22 @@ _IF_NONE_MATCH = {
 }
 _ETAG = {"description": "Version and hash of the answer.", "schema": {"type": "string"}}
 _LOCATION = {"description": "Where the new thing stands.", "schema": {"type": "string"}}
+_REMARKS = {
+    "description": "Codes of what was remarked though the action was done, parted by commas; absent without remarks.",
+    "schema": {"type": "string"},
+}
 
 
-def _describe_answers(responses: dict[Any, Any]) -> None:
+def _describe_answers(responses: dict[Any, Any], remarked: bool) -> None:
     for status, answer in responses.items():
         if not isinstance(answer, dict) or not str(status).startswith("2"):
             continue
         if answer.get("content"):
             answer.setdefault("headers", {})["ETag"] = _ETAG
-        if str(status) == "201":
+        if str(status) in ("201", "202"):
             answer.setdefault("headers", {})["Location"] = _LOCATION
+        if remarked:
+            answer.setdefault("headers", {})["X-Remarks"] = _REMARKS
 
 
 def _refused(refusals: Any) -> dict[str, Any]:

@@ -10,14 +10,17 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from flask import Flask, Response, g, request
+import marshmallow as ma
+from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from library.api.plumbing.errors import Problem
+from library.api.plumbing.fields import Fault, MomentField
 
 DEEPEST = 32
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 _SIGNS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
+SANDBOX_NOW = "Sandbox-Now"
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 SECURITY_HEADERS = {
@@ -60,7 +63,8 @@ def _arrive() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
     g.started = time.perf_counter()
-    g.now = datetime.now(UTC)
+    # Tokens, sessions and limits keep real time; the rules judge by `now`.
+    g.now = g.real_now = datetime.now(UTC)
     g.actor = None
     # The server has decoded the path already, with replacements; the raw bytes tell whether it was UTF-8.
     raw_path = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.path
@@ -70,7 +74,23 @@ def _arrive() -> None:
         raise Problem(400, "The address is not valid UTF-8.")
     if "//" in request.environ.get("PATH_INFO", ""):
         raise Problem(404)
+    g.now = _moment_of_rules()
     g.body = _read_body() if request.method in ("POST", "PUT", "PATCH", "DELETE") else Body()
+
+
+def _moment_of_rules() -> datetime:
+    """The moment the call happens at: the real one, or in a sandbox the one that the call names."""
+    given = request.headers.get(SANDBOX_NOW)
+    if given is None:
+        return g.real_now
+    try:
+        if not current_app.config["SANDBOX_CLOCK"]:
+            raise ma.ValidationError(Fault("This library keeps real time.", "sandbox_clock_off"))
+        return MomentField().deserialize(given)
+    except ma.ValidationError as error:
+        fault: Any = error.messages[0]
+        reason = {"code": fault.code, "detail": str(fault), "header": SANDBOX_NOW, "params": {}}
+        raise Problem(400, "A header does not fit.", errors=[reason]) from error
 
 
 def _refuse_bad_encoding(part: str) -> None:

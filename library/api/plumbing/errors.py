@@ -1,7 +1,7 @@
 """Every answer that is not 2xx or 3xx, in one form: RFC 9457 problem details."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
-from library.rules.errors import Forbidden, Refused
+from library.rules.errors import Forbidden, Refusal, Refused
 
 log = logging.getLogger("library")
 
@@ -46,7 +46,10 @@ SENTENCES = {
 
 
 class Problem(Exception):
-    """An answer that is an error; `errors` are its single reasons, each with code, detail and place."""
+    """An answer that is an error; `errors` are its single reasons, each with code, detail and place.
+
+    `confirm_token` is what a refusal that only wants to be confirmed is answered with.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Problem(Exception):
         code: str | None = None,
         errors: list[dict[str, Any]] | None = None,
         headers: Mapping[str, str] | None = None,
+        confirm_token: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -62,6 +66,7 @@ class Problem(Exception):
         self.code = code or CODES.get(status, "error")
         self.errors = errors or []
         self.headers = dict(headers or {})
+        self.confirm_token = confirm_token
 
     def response(self) -> Response:
         """The answer on the wire."""
@@ -73,6 +78,7 @@ class Problem(Exception):
             "detail": self.detail,
             "request_id": g.get("request_id", ""),
             "errors": self.errors,
+            **({"confirm_token": self.confirm_token} if self.confirm_token else {}),
         }
         response = Response(json.dumps(body), self.status, content_type="application/problem+json")
         response.headers.update(self.headers)
@@ -85,8 +91,8 @@ def title(status: int) -> str:
     return TITLES.get(status) or HTTPStatus(status).phrase
 
 
-def refusal_errors(refused: Refused) -> list[dict[str, Any]]:
-    """The reasons of a refusal as members of `errors`."""
+def refusal_errors(reasons: Iterable[Refusal]) -> list[dict[str, Any]]:
+    """Reasons of a refusal, or remarks, as members of `errors`."""
     return [
         {
             "code": reason.code,
@@ -95,8 +101,9 @@ def refusal_errors(refused: Refused) -> list[dict[str, Any]]:
             "params": reason.params,
             "severity": reason.severity.value,
             "overridable": reason.permission is not None,
+            **({"permission": reason.permission} if reason.permission else {}),
         }
-        for reason in refused.reasons
+        for reason in reasons
     ]
 
 
@@ -135,7 +142,8 @@ def _from_database(error: Exception) -> Response:
 
 
 def _from_refusal(error: Refused) -> Response:
-    return Problem(409, "The action is refused and changed nothing.", "refused", refusal_errors(error)).response()
+    sentence, reasons = "The action is refused and changed nothing.", refusal_errors(error.reasons)
+    return Problem(409, sentence, "refused", reasons, confirm_token=error.confirm_token).response()
 
 
 def _from_anything(error: Exception) -> Response:

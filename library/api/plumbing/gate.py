@@ -30,13 +30,15 @@ class Passage:
     """How a view is reached.
 
     A view with `own_transaction` begins by itself, because it does slow work (hashing) outside; `prepare` is such
-    work done before the gate begins. A call that is not `limited` does not count against the rate limit.
+    work done before the gate begins. A call that is not `limited` does not count against the rate limit. What the
+    view did is undone where it is not `kept`.
     """
 
     permission: str
     own_transaction: bool = False
     limited: bool = True
     prepare: Callable[[], None] | None = None
+    kept: bool = True
 
 
 def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool]) -> Any:
@@ -44,6 +46,8 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
     permission = passage.permission
 
     def admitted(claims: tokens.Claims | None, *args: Any, **kwargs: Any) -> Any:
+        # Each try starts without them.
+        g.remarks = []
         if claims is not None:
             _admit(claims, permission)
         _check_query(query)
@@ -61,7 +65,7 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
         if passage.prepare and claims and permission in access.PERMISSIONS[claims.role]:
             passage.prepare()
         if not passage.own_transaction:
-            return _in_transaction(lambda: admitted(claims, *args, **kwargs))
+            return _in_transaction(lambda: admitted(claims, *args, **kwargs), passage.kept)
         if claims is not None:
             with transaction(db.session, write=False):
                 _admit(claims, permission)
@@ -97,11 +101,11 @@ def _admit(claims: tokens.Claims, permission: str) -> None:
     access.require(g.actor, permission)
 
 
-def _in_transaction(work: Callable[[], Any]) -> Any:
+def _in_transaction(work: Callable[[], Any], kept: bool) -> Any:
     """Run the whole request in one transaction; again from the start where PostgreSQL undid it for another's sake."""
     for attempt in range(1, TRIES + 1):
         try:
-            with transaction(db.session, write=request.method not in SAFE_METHODS):
+            with transaction(db.session, write=request.method not in SAFE_METHODS, keep=kept):
                 return work()
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in _RETRY_STATES or attempt == TRIES:

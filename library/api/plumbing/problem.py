@@ -34,3 +34,8 @@ class ProblemSchema(ma.Schema):
     detail = ma.fields.String(metadata={"description": "A sentence for people."})
     request_id = ma.fields.String(metadata={"description": "Name of the request, as in X-Request-ID and the logs."})
     errors = ma.fields.List(ma.fields.Nested(ProblemErrorSchema), metadata={"description": "The single reasons."})
+    confirm_token = ma.fields.String(
+        metadata={"description": "Where all reasons only want to be confirmed: send it along, and the action is done."}
+    )
+
+    always = ("type", "title", "status", "code", "detail", "request_id", "errors")

@@ -22,7 +22,7 @@ def tag_of(body: bytes, version: int = 0) -> str:
 
 
 def respond(result: Any, status: int, schema: ma.Schema | None, location: str | None = None) -> Response:
-    """Render what a view returned under its schema; a 201 says where the new thing stands.
+    """Render what a view returned under its schema; a 201 or 202 says where the new thing stands.
 
     `location` is a path with members of the result in braces; without one the thing stands below its collection.
     """
@@ -33,7 +33,7 @@ def respond(result: Any, status: int, schema: ma.Schema | None, location: str | 
     body = dump_json(schema.dump(result))
     response = Response(body, status, content_type="application/json")
     private(response)
-    if status == 201:
+    if status in (201, 202):
         template = location or f"{request.path}/{{0.id}}"
         response.headers["Location"] = template.format(result)
     if request.method in ("GET", "HEAD", "POST", "PUT", "PATCH"):

@@ -40,9 +40,13 @@ class Converter(ModelConverter):
 
 
 class RequestSchema(ma.Schema):
-    """What a client sends: unknown members are refused; `example` is shown in the document."""
+    """What a client sends: unknown members are refused; `example` is shown in the document.
+
+    `remarked`: whether the action may be done with remarks, which then stand in a header.
+    """
 
     example: dict[str, Any] | None = None
+    remarked = False
 
     error_messages = {"type": Fault("This must be an object.", "invalid_type")}
 

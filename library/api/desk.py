@@ -1,0 +1,78 @@
+"""What every action of the desk takes: the branch, and how a refusal may be let pass."""
+
+import hashlib
+import hmac
+from typing import Any
+
+import marshmallow as ma
+from flask import current_app, g
+
+from library.api.plumbing.errors import Problem
+from library.api.plumbing.fields import Choice, Id, ListOf, Nested
+from library.api.plumbing.gate import actor
+from library.api.plumbing.references import Ref
+from library.api.plumbing.schemas import RequestSchema
+from library.api.plumbing.texts import Text
+from library.extensions import db
+from library.models import Branch
+from library.rules.access import is_staff
+from library.rules.desk import Desk
+from library.rules.routing import RouteAction
+
+
+class OverrideSchema(RequestSchema):
+    """A refusal that staff let pass, and why."""
+
+    code = Text(50, required=True, metadata={"description": "Code of the refusal."})
+    reason = Text(500, 0, required=True, metadata={"description": "Why it is let pass; it is recorded."})
+
+
+class ConsentSchema(RequestSchema):
+    """How an action that was refused may be done after all."""
+
+    remarked = True
+
+    overrides = ListOf(Nested(OverrideSchema), max_length=20, metadata={"description": "Refusals to let pass."})
+    confirm_token = Text(200, metadata={"description": "The token of the answer that asked to be confirmed."})
+
+
+class DeskInputSchema(ConsentSchema):
+    """An action at a desk."""
+
+    branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})
+
+
+class RouteSchema(ma.Schema):
+    """What the desk does with the copy now."""
+
+    action = Choice(RouteAction, metadata={"description": "In one word, to be shown large."})
+    branch_id = Id(metadata={"description": "The branch where it belongs now."})
+    reason = Text(50, metadata={"description": "Why: `hold`, `home`, or what is wrong with the copy."})
+
+
+def desk(values: dict[str, Any], anywhere: bool = False) -> Desk:
+    """Who stands at which desk: takes branch, overrides and token out of the values of a body.
+
+    A patron who acts for themselves needs no branch; staff without one are told to name it (422), unless the action
+    happens `anywhere`.
+    """
+    branch = values.pop("branch", None)
+    if branch is None and actor().home_branch_id is not None:
+        branch = db.session.get(Branch, actor().home_branch_id)
+    if branch is None and is_staff(actor()) and not anywhere:
+        reason = {"code": "required", "detail": "Name the branch: your account has none.", "params": {}}
+        raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/branch_id"}])
+    return Desk(
+        actor(),
+        branch,
+        current_app.config["SELF_REGISTERED_MAY_BORROW"],
+        overrides={override["code"]: override["reason"] for override in values.pop("overrides", [])},
+        confirm_token=values.pop("confirm_token", None),
+        sign=_sign,
+        remarks=g.remarks,
+    )
+
+
+def _sign(text: str) -> str:
+    key = hashlib.sha256(b"confirmations" + current_app.config["SECRET_KEY"].encode()).digest()
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
