@@ -32,7 +32,8 @@ def _clash(error: IntegrityError) -> AlreadyExists | None:
                 continue
             columns = ", ".join(f"{table.name}.{column.name}" for column in constraint.columns)
             if f'"{constraint.name}"' in message or message.endswith(f"UNIQUE constraint failed: {columns}"):
-                members = [column.name.removesuffix("_key") for column in constraint.columns]
+                columns_named = [column.name.removesuffix("_key") for column in constraint.columns]
+                members = constraint.info.get("members", columns_named)
                 return AlreadyExists(f"/{members[0]}", members=members)
     return None
 
