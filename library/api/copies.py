@@ -2,21 +2,31 @@
 
 from typing import Any
 
+import marshmallow as ma
 from flask import g
 from flask.views import MethodView
 from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
+from library.api.desk import RouteSchema, desk
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Cents, Choice, Id, QueryWhole
+from library.api.plumbing.fields import Cents, Choice, Id, Nested, QueryWhole
 from library.api.plumbing.references import Ref
-from library.api.plumbing.schemas import QuerySchema, Schema, patch_of, shown
+from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, patch_of, shown
 from library.api.plumbing.texts import Text
 from library.extensions import db
 from library.models import Book, Branch, Copy, CopyCondition, CopyPlace, ItemType
-from library.rules import holdings
+from library.rules import holdings, marking
+from library.rules.access import is_staff
 
 blp = Blueprint("copies", "copy", "Holdings")
+
+
+class StaffText(Text):
+    """A text that only staff see: whoever wrote it may have named a patron."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return super()._serialize(value, attr, obj, **kwargs) if is_staff(g.actor) else None
 
 
 class CopySchema(Schema):
@@ -34,6 +44,9 @@ class CopySchema(Schema):
     item_type_id = Ref(ItemType, allow_none=True)
     place = shown()
     condition = shown()
+    condition_note = StaffText(
+        500, dump_only=True, allow_none=True, metadata={"description": "Why it was marked so; null for patrons."}
+    )
     shelf_mark = auto_field()
     price_cents = auto_field(field_class=Cents)
     not_for_loan = auto_field()
@@ -87,6 +100,22 @@ class Copies(MethodView):
         return holdings.create_copy(db.session, values, g.now)
 
 
+class MarkSchema(RequestSchema):
+    """What condition a copy is in."""
+
+    example: dict[str, Any] | None = {"as": "damaged", "reason": "Coffee on page 12."}
+
+    as_ = Choice(marking.Mark, required=True, data_key="as", attribute="mark_as")
+    reason = Text(500, required=True)
+
+
+class MarkedSchema(ma.Schema):
+    """A marked copy, and where it goes now."""
+
+    copy = Nested(CopySchema)
+    route = Nested(RouteSchema, allow_none=True, metadata={"description": "Null where it stays as it stands."})
+
+
 @blp.route("/copies/<id:copy_id>")
 class CopyById(MethodView):
     @blp.allow("catalogue.read")
@@ -112,3 +141,17 @@ class CopyById(MethodView):
     def delete(self, copy: Copy) -> None:
         """Delete a copy that was never lent."""
         holdings.delete_copy(db.session, copy)
+
+
+@blp.route("/copies/<id:copy_id>/mark")
+class MarkCopy(MethodView):
+    @blp.previewed
+    @blp.allow("copies.mark")
+    @blp.operation("mark_copy")
+    @blp.obeys(marking.mark)
+    @blp.finds(Copy)
+    @blp.arguments(MarkSchema)
+    @blp.response(200, MarkedSchema)
+    def post(self, copy: Copy, values: dict[str, Any]) -> marking.Marked:
+        """Mark a copy as damaged, missing, withdrawn or usable again."""
+        return marking.mark(db.session, desk({}, anywhere=True), copy, now=g.now, **values)

@@ -1,26 +1,44 @@
-"""The desk: loans and check-ins."""
+"""Loans: lending, and loans as they are listed, shown and given other due dates."""
 
 from typing import Any
 
 import marshmallow as ma
-from flask import current_app, g
+from flask import g
 from flask.views import MethodView
 from sqlalchemy import Select
 
-from library.api.copies import CopySchema
+from library.api.desk import DeskInputSchema, desk
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.errors import Problem
-from library.api.plumbing.fields import Choice, Day, Id, MomentField, Nested, QueryWhole
+from library.api.plumbing.errors import refusal_errors
+from library.api.plumbing.fields import Cents, Choice, Day, Fault, Flag, Id, ListOf, MomentField, Nested, QueryWhole
 from library.api.plumbing.gate import actor
+from library.api.plumbing.previews import Rendered
+from library.api.plumbing.problem import ProblemErrorSchema
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
 from library.api.plumbing.texts import Text
 from library.extensions import db
-from library.models import Branch, Loan, User
-from library.rules import loans
+from library.models import Branch, Loan, Override, User
+from library.rules import lending, loans
+from library.rules.due_dates import DueStep
 
 blp = Blueprint("loans", "loan", "Circulation")
-check_ins = Blueprint("check-ins", "check_in", "Circulation")
+LONGEST_SPAN = 366
+
+
+class DueStepSchema(ma.Schema):
+    """One step on the way to a due date."""
+
+    step = Choice(DueStep, metadata={"description": "What moved the date."})
+    due_at = ma.fields.String(metadata={"format": "date-time", "description": "Where it stood after the step."})
+    due_on = ma.fields.String(metadata={"format": "date", "description": "The local day of it."})
+
+
+class RenewableSchema(ma.Schema):
+    """Whether a loan may be renewed, and if not why."""
+
+    ok = Flag(metadata={"description": "Whether it may be renewed now."})
+    errors = ma.fields.List(ma.fields.Nested(ProblemErrorSchema), metadata={"description": "Every reason against it."})
 
 
 class LoanSchema(Schema):
@@ -32,52 +50,107 @@ class LoanSchema(Schema):
     id = shown()
     copy_id = Id(dump_only=True)
     book_id = Id(dump_only=True)
-    patron_id = Id(dump_only=True, allow_none=True)
+    patron_id = Id(
+        dump_only=True, allow_none=True, metadata={"description": "Null once the reading history has been cut."}
+    )
     branch_id = Id(dump_only=True, metadata={"description": "The branch that lent the copy."})
     checked_out_at = shown()
     due_at = shown()
     due_on = shown()
     time_zone = shown()
+    due_steps = ListOf(Nested(DueStepSchema), dump_only=True, metadata={"description": "How the due date came about."})
     closed_at = shown()
     closed_as = shown()
     returned_branch_id = Id(dump_only=True, allow_none=True)
+    renewals = shown()
+    renewable = Nested(RenewableSchema, dump_only=True)
+    running_fine_cents = Cents(dump_only=True, metadata={"description": "Fine that has run up and is not charged yet."})
+    lost_at = shown()
+    claimed_at = shown()
+    claim_note = shown()
+
+    @ma.pre_dump(pass_collection=True)
+    def _look_ahead(self, rows: Any, many: bool, **_: Any) -> Any:
+        """Judge all loans at once: a page costs as many statements as one of them."""
+        several = list(rows) if many else [rows]
+        prospects = loans.prospects(db.session, several, g.now)
+        for loan in several:
+            prospect = prospects[loan.id]
+            loan.running_fine_cents = prospect.running_fine_cents
+            loan.renewable = {
+                "ok": not prospect.against_renewal,
+                "errors": refusal_errors(prospect.against_renewal),
+            }
+        return several if many else several[0]
 
 
-class CheckOutSchema(RequestSchema):
+class CheckOutSchema(DeskInputSchema):
     """What the desk scans to lend a copy."""
 
     example: dict[str, Any] | None = {"copy_barcode": "C000000001", "patron_barcode": "P000000001"}
 
     copy_barcode = Text(50, required=True)
     patron_barcode = Text(50, required=True)
-    branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})
     due_at = MomentField(metadata={"description": "Due date that staff name; by policy if absent."})
 
 
-class CheckInInputSchema(RequestSchema):
-    """What the desk scans to take a copy back."""
+class LoanPatchSchema(RequestSchema):
+    """Another due date, and why."""
 
-    example: dict[str, Any] | None = {"copy_barcode": "C000000001"}
+    example: dict[str, Any] | None = {"due_at": "2027-01-31T22:59:59Z", "reason": "The patron is in hospital."}
 
-    copy_barcode = Text(50, required=True)
-    branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})
-    returned_at = MomentField(metadata={"description": "When it came back, if not just now."})
-
-
-class RouteSchema(ma.Schema):
-    """What the desk does with the copy now."""
-
-    action = Choice(loans.RouteAction)
-    branch_id = Id()
-    reason = Text(50)
+    due_at = MomentField(required=True)
+    reason = Text(500, required=True)
 
 
-class CheckInSchema(ma.Schema):
-    """What a check-in found and did."""
+class OverrideMadeSchema(Schema):
+    """A refusal that was let pass."""
 
-    copy = Nested(CopySchema)
-    loan = Nested(LoanSchema, allow_none=True, metadata={"description": "The loan that ended; null if there was none."})
-    route = Nested(RouteSchema)
+    class Meta(Schema.Meta):
+        model = Override
+
+    id = shown()
+    loan_id = Id(dump_only=True, allow_none=True)
+    action = shown()
+    code = shown()
+    reason = shown()
+    actor_id = Id(dump_only=True, allow_none=True)
+    made_at = shown()
+
+
+class ClosedDaysSchema(RequestSchema):
+    """A span of days of a branch whose due dates on closed days are to move."""
+
+    example: dict[str, Any] | None = {
+        "branch_id": 1,
+        "from_on": "2026-12-24",
+        "to_on": "2026-12-31",
+        "reason": "Heating",
+    }
+
+    branch_id = Ref(Branch, required=True)
+    from_on = Day(required=True)
+    to_on = Day(required=True)
+    reason = Text(500, required=True)
+
+    @ma.validates_schema
+    def _span(self, data: dict[str, Any], **_: Any) -> None:
+        if not 0 <= (data["to_on"] - data["from_on"]).days < LONGEST_SPAN:
+            raise ma.ValidationError(Fault(f"Name a span of at most {LONGEST_SPAN} days.", "out_of_range"), "to_on")
+
+
+class MovedSchema(ma.Schema):
+    """One loan whose due date was moved."""
+
+    index = ma.fields.Integer(metadata={"description": "Its number in the answer, from 0."})
+    ok = Flag(metadata={"description": "Always true: what did not move is not listed."})
+    loan = Rendered(LoanSchema)
+
+
+class MovesSchema(ma.Schema):
+    """The loans whose due dates were moved, at most 100: call again until there are none."""
+
+    results = ListOf(Nested(MovedSchema))
 
 
 class LoanQuerySchema(QuerySchema):
@@ -92,17 +165,6 @@ class LoanQuerySchema(QuerySchema):
     due_on_max = Day()
 
 
-def desk(values: dict[str, Any]) -> loans.Desk:
-    """Who stands at which desk: the branch that the body names, else the actor's own."""
-    branch = values.pop("branch", None)
-    if branch is None and actor().home_branch_id is not None:
-        branch = db.session.get(Branch, actor().home_branch_id)
-    if branch is None:
-        reason = {"code": "required", "detail": "Name the branch: your account has none.", "params": {}}
-        raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/branch_id"}])
-    return loans.Desk(actor(), branch, current_app.config["SELF_REGISTERED_MAY_BORROW"])
-
-
 @blp.route("/loans")
 class Loans(MethodView):
     @blp.allow("loans.read")
@@ -112,14 +174,15 @@ class Loans(MethodView):
         """List loans: one's own, or all at the desk."""
         return loans.find_loans(actor(), g.now, **filters)
 
+    @blp.previewed
     @blp.allow("loans.check_out")
     @blp.operation("check_out")
-    @blp.obeys(loans.check_out)
+    @blp.obeys(lending.check_out)
     @blp.arguments(CheckOutSchema)
     @blp.response(201, LoanSchema)
     def post(self, values: dict[str, Any]) -> Loan:
         """Check a copy out to a patron."""
-        return loans.check_out(db.session, desk(values), now=g.now, **values)
+        return lending.check_out(db.session, desk(values), now=g.now, **values)
 
 
 @blp.route("/loans/<id:loan_id>")
@@ -131,14 +194,37 @@ class LoanById(MethodView):
         """Read a loan."""
         return loan
 
+    @blp.allow("loans.change")
+    @blp.operation("change_due_date")
+    @blp.finds(Loan)
+    @blp.obeys(loans.change_due_date)
+    @blp.arguments(LoanPatchSchema)
+    @blp.response(200, LoanSchema)
+    def patch(self, loan: Loan, values: dict[str, Any]) -> Loan:
+        """Change the due date of a loan."""
+        return loans.change_due_date(db.session, desk({}, anywhere=True), loan, now=g.now, **values)
 
-@check_ins.route("/check-ins")
-class CheckIns(MethodView):
-    @check_ins.allow("loans.check_in")
-    @check_ins.operation("check_in")
-    @check_ins.obeys(loans.check_in)
-    @check_ins.arguments(CheckInInputSchema)
-    @check_ins.response(200, CheckInSchema)
-    def post(self, values: dict[str, Any]) -> loans.CheckIn:
-        """Check a copy in; it need not have been out."""
-        return loans.check_in(db.session, desk(values), now=g.now, **values)
+
+@blp.route("/loans/<id:loan_id>/overrides")
+class OverridesOfLoan(MethodView):
+    @blp.allow("circulation.override")
+    @blp.operation("list_overrides")
+    @blp.finds(Loan)
+    @blp.lists(OverrideMadeSchema, loans.OVERRIDE_SORTS)
+    def get(self, loan: Loan) -> Select[Any]:
+        """List what was let pass for a loan, by whom and why."""
+        return loans.find_overrides(loan)
+
+
+@blp.route("/loans/move-due-dates")
+class MoveDueDates(MethodView):
+    @blp.previewed
+    @blp.allow("loans.change")
+    @blp.operation("move_due_dates")
+    @blp.arguments(ClosedDaysSchema)
+    @blp.response(200, MovesSchema)
+    def post(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Move due dates off newly closed days, to the next open day."""
+        moved = loans.move_off_closed_days(db.session, desk({}, anywhere=True), now=g.now, **values)
+        told = LoanSchema(many=True).dump(moved)
+        return {"results": [{"index": index, "ok": True, "loan": loan} for index, loan in enumerate(told)]}

@@ -20,6 +20,7 @@ from library.models import (
     CopyPlace,
     Identifier,
     IdentifierScheme,
+    ItemType,
     Subject,
 )
 from library.rules import changes, words
@@ -158,8 +159,9 @@ def _closeness(wanted: list[str]) -> Any:
 
 
 def _is_available(wanted: bool) -> Any:
+    stays_in_house = Copy.not_for_loan | Copy.item_type.has(ItemType.not_for_loan)
     free = Book.copies.any(
-        (Copy.place == CopyPlace.AVAILABLE) & (Copy.condition == CopyCondition.USABLE) & ~Copy.not_for_loan
+        (Copy.place == CopyPlace.AVAILABLE) & (Copy.condition == CopyCondition.USABLE) & ~stays_in_house
     )
     return free if wanted else ~free
 

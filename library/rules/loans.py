@@ -1,252 +1,25 @@
-"""The desk: lending a copy and taking it back."""
+"""Loans as they are listed and shown, and the due dates that staff change."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session, joinedload, raiseload
 
-from library.models import Branch, Copy, CopyCondition, CopyPlace, Loan, LoanClosing, User
-from library.rules import access, calendar, locks, policies
-from library.rules.errors import Refusal, Refused, Severity, refuse_if_any, refuses
+from library.models import Branch, Copy, DueChange, Loan, Override, Renewal, User
+from library.rules import access, calendar, due_dates, losses, running
+from library.rules.desk import Desk
+from library.rules.errors import Refusal, refuse_if_any, refuses
+from library.rules.lending import DueInThePast
+from library.rules.losses import LoanClosed
+from library.rules.renewals import Outlook
 
 LOAN_SORTS = {"due_at": Loan.due_at, "checked_out_at": Loan.checked_out_at, "closed_at": Loan.closed_at}
-
-
-class ItemNotFound(Refusal):
-    """There is no copy with this barcode."""
-
-    pointer = "/copy_barcode"
-
-
-class PatronNotFound(Refusal):
-    """There is no patron with this card barcode."""
-
-    pointer = "/patron_barcode"
-
-
-class PatronInactive(Refusal):
-    """The patron's account is not active."""
-
-    pointer = "/patron_barcode"
-
-
-class ItemOnLoan(Refusal):
-    """The copy is on loan."""
-
-    pointer = "/copy_barcode"
-
-
-class DueInThePast(Refusal):
-    """The due date lies before the moment of lending."""
-
-    pointer = "/due_at"
-
-
-class ReturnedBeforeLoan(Refusal):
-    """The copy cannot have come back before it was lent."""
-
-    pointer = "/returned_at"
-
-
-class PatronUnconfirmed(Refusal):
-    """The patron registered themselves, and staff have not confirmed the account yet."""
-
-    severity = Severity.OVERRIDE
-    pointer = "/patron_barcode"
-
-
-class PatronExpired(Refusal):
-    """The patron's card has expired."""
-
-    severity = Severity.OVERRIDE
-    pointer = "/patron_barcode"
-    parameters = ("expires_on",)
-
-
-class NotForLoan(Refusal):
-    """The copy stays in the house."""
-
-    severity = Severity.OVERRIDE
-    pointer = "/copy_barcode"
-
-
-class BadCondition(Refusal):
-    """The copy is not fit to be lent."""
-
-    severity = Severity.OVERRIDE
-    pointer = "/copy_barcode"
-    parameters = ("condition",)
-
-
-class RouteAction(StrEnum):
-    """What the desk does with the copy now."""
-
-    SHELVE = "shelve"
-    SEND = "send"
-    SET_ASIDE = "set_aside"
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where a copy goes from the desk: the action, the branch, and why."""
-
-    action: RouteAction
-    branch_id: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class CheckIn:
-    """What a check-in found and did; `loan` is None where the copy was not out."""
-
-    copy: Copy
-    loan: Loan | None
-    route: Route
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Who stands at which desk, and what they may let pass."""
-
-    actor: User
-    branch: Branch
-    self_registered_may_borrow: bool = False
-
-
-@refuses(
-    ItemNotFound,
-    PatronNotFound,
-    PatronInactive,
-    ItemOnLoan,
-    DueInThePast,
-    PatronUnconfirmed,
-    PatronExpired,
-    NotForLoan,
-    BadCondition,
-)
-def check_out(
-    session: Session,
-    desk: Desk,
-    copy_barcode: str,
-    patron_barcode: str,
-    now: datetime,
-    due_at: datetime | None = None,
-) -> Loan:
-    """Lend a copy to a patron until the end of a local day of the lending branch, or until `due_at`.
-
-    All reasons against it are raised at once. The partial unique index has the last word: a lost race is ItemOnLoan.
-    """
-    patron = locks.lock_patron(session, patron_barcode)
-    copy = locks.lock_copy(session, copy_barcode)
-    branch, now = desk.branch, _after_last_scan(copy, now)
-    reasons = _against_patron(patron, desk, now) + _against_copy(copy)
-    if due_at is not None and due_at <= now:
-        reasons.append(DueInThePast())
-    refuse_if_any(reasons)
-    assert patron is not None and copy is not None
-    due_on = calendar.due_on(now, policies.LOAN_DAYS, branch.time_zone)
-    due_at = due_at or calendar.end_of_day(due_on, branch.time_zone)
-    loan = Loan(
-        copy=copy,
-        patron_id=patron.id,
-        branch_id=branch.id,
-        time_zone=branch.time_zone,
-        checked_out_at=now,
-        checked_out_by_id=desk.actor.id,
-        due_at=due_at,
-        due_on=calendar.local_day(due_at, branch.time_zone),
-    )
-    session.add(loan)
-    copy.place, copy.transit_to_branch_id = CopyPlace.ON_LOAN, None
-    _see(copy, branch, now)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if "uq_loans_open_copy" not in str(error.orig) and "loans.copy_id" not in str(error.orig):
-            raise
-        raise Refused([ItemOnLoan()]) from error
-    return loan
-
-
-def _against_patron(patron: User | None, desk: Desk, now: datetime) -> list[Refusal]:
-    if patron is None:
-        return [PatronNotFound()]
-    reasons: list[Refusal] = []
-    if not patron.active:
-        reasons.append(PatronInactive())
-    if not patron.confirmed and not desk.self_registered_may_borrow:
-        reasons.append(PatronUnconfirmed())
-    today = calendar.local_day(now, desk.branch.time_zone)
-    if patron.expires_on is not None and patron.expires_on < today:
-        reasons.append(PatronExpired(expires_on=patron.expires_on.isoformat()))
-    return reasons
-
-
-def _against_copy(copy: Copy | None) -> list[Refusal]:
-    if copy is None:
-        return [ItemNotFound()]
-    reasons: list[Refusal] = []
-    if copy.place is CopyPlace.ON_LOAN:
-        reasons.append(ItemOnLoan())
-    if copy.not_for_loan or (copy.item_type is not None and copy.item_type.not_for_loan):
-        reasons.append(NotForLoan())
-    if copy.condition is not CopyCondition.USABLE:
-        reasons.append(BadCondition(condition=copy.condition.value))
-    return reasons
-
-
-def _after_last_scan(copy: Copy | None, now: datetime) -> datetime:
-    """The moment of this scan: a request that waited for another's lock happened after it, whenever it set out."""
-    return max(now, copy.last_seen_at) if copy is not None and copy.last_seen_at is not None else now
-
-
-def _see(copy: Copy, branch: Branch, now: datetime) -> None:
-    """Every scan says where a copy is."""
-    copy.current_branch_id = copy.last_seen_branch_id = branch.id
-    copy.last_seen_at = now
-
-
-@refuses(ItemNotFound, ReturnedBeforeLoan)
-def check_in(
-    session: Session, desk: Desk, copy_barcode: str, now: datetime, returned_at: datetime | None = None
-) -> CheckIn:
-    """Take a copy back and say where it goes; a copy that was not out is no error.
-
-    `returned_at` dates the return back (a book drop over the week-end); a moment to come counts as now.
-    """
-    copy = locks.lock_copy(session, copy_barcode)
-    now = _after_last_scan(copy, now)
-    reasons: list[Refusal] = []
-    if copy is None:
-        reasons.append(ItemNotFound())
-    loan = locks.lock_open_loan(session, copy) if copy else None
-    back_at = min(returned_at or now, now)
-    if loan is not None and back_at < loan.checked_out_at:
-        reasons.append(ReturnedBeforeLoan())
-    refuse_if_any(reasons)
-    assert copy is not None
-    if loan is not None:
-        loan.closed_at, loan.closed_as = back_at, LoanClosing.RETURNED
-        loan.closed_by_id, loan.returned_branch_id = desk.actor.id, desk.branch.id
-    _see(copy, desk.branch, now)
-    route = _send_home(copy, desk.branch)
-    session.flush()
-    return CheckIn(copy, loan, route)
-
-
-def _send_home(copy: Copy, branch: Branch) -> Route:
-    """Where a copy goes that nobody waits for: its shelf, its own branch, or the desk's back room."""
-    if copy.home_branch_id != branch.id:
-        copy.place, copy.transit_to_branch_id = CopyPlace.IN_TRANSIT, copy.home_branch_id
-        return Route(RouteAction.SEND, copy.home_branch_id, "home")
-    copy.place, copy.transit_to_branch_id = CopyPlace.AVAILABLE, None
-    if copy.condition is not CopyCondition.USABLE:
-        return Route(RouteAction.SET_ASIDE, branch.id, copy.condition.value)
-    return Route(RouteAction.SHELVE, branch.id, "home")
+OVERRIDE_SORTS = {"made_at": Override.made_at}
+RENEWAL_SORTS = {"renewed_at": Renewal.renewed_at}
 
 
 class LoanStatus(StrEnum):
@@ -269,7 +42,7 @@ def find_loans(actor: User, now: datetime, status: LoanStatus | None = None, **f
 
 def loan_parts() -> tuple[Any, ...]:
     """What a loan is shown with."""
-    return (joinedload(Loan.copy).load_only(Copy.book_id), raiseload("*"))
+    return (*running.parts(), raiseload("*"))
 
 
 _BY_STATUS = {
@@ -285,3 +58,94 @@ _LOAN_FILTERS = {
     "due_on_min": lambda day: Loan.due_on >= day,
     "due_on_max": lambda day: Loan.due_on <= day,
 }
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a loan would cost if it ended now, and every reason against renewing it."""
+
+    running_fine_cents: int
+    against_renewal: Sequence[Refusal]
+
+
+def prospects(session: Session, loans: Iterable[Loan], now: datetime) -> dict[int, Prospect]:
+    """What is shown of loans beside their columns, by key, in a fixed number of statements."""
+    loans = list(loans)
+    _load_parts(session, loans)
+    still_open = [loan for loan in loans if loan.closed_at is None]
+    found = {loan.id: Prospect(0, [LoanClosed()]) for loan in loans}
+    if still_open:
+        outlook = Outlook.load(session, still_open, now)
+        fines = running.fines_of(session, still_open, outlook.table, now)
+        for loan in still_open:
+            cents = fines[loan].cents if loan in fines else 0
+            found[loan.id] = Prospect(cents, outlook.reasons(loan))
+    return found
+
+
+def _load_parts(session: Session, loans: Sequence[Loan]) -> None:
+    """Loans that were not read through `loan_parts` (one just lent) get what they are shown with."""
+    bare = [loan.id for loan in loans if {"copy", "patron", "branch"} & inspect(loan).unloaded]
+    if bare:
+        session.scalars(select(Loan).where(Loan.id.in_(bare)).options(*running.parts())).all()
+
+
+def find_renewals(loan: Loan) -> Select[Any]:
+    """The renewals of a loan, the first first."""
+    return select(Renewal).where(Renewal.loan_id == loan.id).options(raiseload("*"))
+
+
+def find_overrides(loan: Loan) -> Select[Any]:
+    """What staff let pass for a loan."""
+    return select(Override).where(Override.loan_id == loan.id).options(raiseload("*"))
+
+
+@refuses(LoanClosed, DueInThePast)
+def change_due_date(session: Session, desk: Desk, loan: Loan, due_at: datetime, reason: str, now: datetime) -> Loan:
+    """Give an open loan another due date, after the moment of lending; who and why is recorded."""
+    refuse_if_any(
+        ([LoanClosed()] if loan.closed_at is not None else [])
+        + ([DueInThePast()] if due_at <= loan.checked_out_at else [])
+    )
+    _move(session, desk, loan, due_dates.named(due_at, loan.time_zone), reason, now)
+    return loan
+
+
+def _move(session: Session, desk: Desk, loan: Loan, due: due_dates.Due, reason: str, now: datetime) -> None:
+    session.add(
+        DueChange(
+            loan_id=loan.id,
+            changed_at=now,
+            actor_id=desk.actor_id,
+            was_due_at=loan.due_at,
+            due_at=due.at,
+            reason=reason,
+        )
+    )
+    loan.due_at, loan.due_on, loan.due_steps = due.at, due.on, due.steps
+    session.flush()
+
+
+def move_off_closed_days(
+    session: Session, desk: Desk, branch: Branch, from_on: date, to_on: date, reason: str, now: datetime
+) -> list[Loan]:
+    """Move the due dates of a branch's open loans that fall on closed days to the next open day; at most 100 a call.
+
+    Called again it goes on with those that are left; loans that are due on open days stay as they are.
+    """
+    days = calendar.load(session, [branch])[branch.id]
+    span = (from_on + timedelta(days=number) for number in range((to_on - from_on).days + 1))
+    closed = [day for day in span if not days.is_open_on(day)]
+    due_then = select(Loan.id).where(Loan.branch_id == branch.id, Loan.closed_at.is_(None), Loan.due_on.in_(closed))
+    moved = []
+    first = select(Loan).where(Loan.id.in_(due_then.order_by(Loan.id).limit(100))).options(joinedload(Loan.copy))
+    found = session.scalars(first.order_by(Loan.id)).all()
+    losses.lock_all(session, found)
+    for loan in found:
+        loan = losses.lock_whole(session, loan)
+        next_day = days.next_open_day(loan.due_on)
+        if loan.closed_at is None and loan.due_on in closed and next_day is not None:
+            due = due_dates.named(calendar.end_of_day(next_day, loan.time_zone), loan.time_zone)
+            _move(session, desk, loan, due, reason, now)
+            moved.append(loan)
+    return moved

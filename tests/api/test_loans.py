@@ -1,11 +1,13 @@
-"""Lending and taking back over HTTP."""
+"""Lending over HTTP, loans as they are listed and shown, and other due dates."""
 
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from library.models import Copy, CopyCondition, CopyPlace, Loan, User
-from library.rules.policies import LOAN_DAYS
+from library.models import Branch, Copy, CopyCondition, CopyPlace, Loan, Override, User
+
+TODAY = datetime.now(UTC).date()
+DAY = timedelta(days=1)
 
 
 def check_out(client, copy, patron, **more):
@@ -18,35 +20,54 @@ def codes(answer) -> list[str]:
 
 
 @pytest.fixture
+def branch(session, as_librarian) -> Branch:
+    """The librarian's branch."""
+    return session.get_one(User, as_librarian.user_id).home_branch
+
+
+@pytest.fixture
+def copy(make, branch):
+    return make.copy(home_branch=branch)
+
+
+@pytest.fixture
 def patron(make):
     return make.user()
 
 
-def test_check_out_lends_until_the_end_of_a_local_day(as_librarian, make, patron, session):
-    copy = make.copy()
+# --- Lending ------------------------------------------------------------------------------------
+
+
+def test_check_out_lends_until_the_end_of_a_local_day(as_librarian, branch, copy, patron, session):
     answer = check_out(as_librarian, copy, patron)
     assert answer.status_code == 201, answer.text
-    assert (answer.json["copy_id"], answer.json["book_id"], answer.json["patron_id"]) == (
-        copy.id,
-        copy.book_id,
-        patron.id,
-    )
-    due_at = datetime.fromisoformat(answer.json["due_at"])
-    out_at = datetime.fromisoformat(answer.json["checked_out_at"])
-    assert date.fromisoformat(answer.json["due_on"]) - out_at.date() in (timedelta(LOAN_DAYS), timedelta(LOAN_DAYS + 1))
-    assert due_at.astimezone().strftime("%M:%S") == "59:59"
-    assert answer.json["time_zone"] == "Europe/Berlin"
+    loan = answer.json
+    assert (loan["copy_id"], loan["book_id"], loan["patron_id"]) == (copy.id, copy.book_id, patron.id)
+    assert (loan["branch_id"], loan["time_zone"], loan["renewals"]) == (branch.id, "Europe/Berlin", 0)
+    out_at = datetime.fromisoformat(loan["checked_out_at"])
+    assert date.fromisoformat(loan["due_on"]) - out_at.date() in (28 * DAY, 29 * DAY)
+    assert loan["due_at"].endswith("59:59.000000Z")
+    assert loan["due_steps"] == [{"step": "period", "due_at": loan["due_at"], "due_on": loan["due_on"]}]
+    assert (loan["renewable"], loan["running_fine_cents"]) == ({"ok": True, "errors": []}, 0)
+    assert "X-Remarks" not in answer.headers
     assert as_librarian.get(answer.headers["Location"]).headers["ETag"] == answer.headers["ETag"]
     session.expire_all()
     assert session.get(Copy, copy.id).place is CopyPlace.ON_LOAN
 
 
-def test_a_second_check_out_is_refused_with_item_on_loan(as_librarian, make, patron, session):
-    copy = make.copy()
-    check_out(as_librarian, copy, patron)
+def test_a_second_check_out_is_refused_with_item_on_loan(as_librarian, make, copy, patron, session):
+    loan = check_out(as_librarian, copy, patron).json
     answer = check_out(as_librarian, copy, make.user())
     assert (answer.status_code, answer.json["code"], codes(answer)) == (409, "refused", ["item_on_loan"])
-    assert answer.json["errors"][0]["pointer"] == "/copy_barcode"
+    assert answer.json["errors"][0] | {"detail": ""} == {
+        "code": "item_on_loan",
+        "detail": "",
+        "pointer": "/copy_barcode",
+        "params": {},
+        "severity": "block",
+        "overridable": False,
+    }
+    assert check_out(as_librarian, copy, patron).json["errors"][0]["params"] == {"loan_id": loan["id"]}
     assert session.query(Loan).count() == 1
 
 
@@ -61,41 +82,49 @@ def test_all_reasons_at_once_the_gravest_first(as_librarian, make):
         "patron_expired",
         "not_for_loan",
         "bad_condition",
+        "other_branch",
     ]
     assert answer.json["errors"][3]["params"] == {"expires_on": "2020-01-01"}
-    assert answer.json["errors"][0]["overridable"] is False
+    told = [(error["severity"], error["overridable"], error.get("permission")) for error in answer.json["errors"]]
+    assert told[1:4] == [
+        ("block", False, None),
+        ("override", True, "circulation.override"),
+        ("override", True, "circulation.override"),
+    ]
 
 
-def test_unknown_barcodes_are_reasons_like_the_others(as_librarian, make):
+def test_unknown_barcodes_are_reasons_like_the_others(as_librarian, make, branch):
     body = {"copy_barcode": "nope", "patron_barcode": "nobody"}
     assert codes(as_librarian.post("/loans", json=body)) == ["item_not_found", "patron_not_found"]
-    copy = make.copy(not_for_loan=True)
-    body["copy_barcode"] = f" {copy.barcode} "
+    body["copy_barcode"] = f" {make.copy(home_branch=branch, not_for_loan=True).barcode} "
     assert codes(as_librarian.post("/loans", json=body)) == ["patron_not_found", "not_for_loan"]
 
 
-def test_a_reference_type_is_not_lent(as_librarian, make, patron):
-    copy = make.copy(item_type_id=make.item_type(not_for_loan=True).id)
-    assert codes(check_out(as_librarian, copy, patron)) == ["not_for_loan"]
+def test_a_copy_of_another_branch_is_lent_with_a_remark(as_librarian, make, patron):
+    answer = check_out(as_librarian, make.copy(), patron)
+    assert (answer.status_code, answer.headers["X-Remarks"]) == (201, "other_branch")
 
 
-def test_staff_may_name_the_due_date(as_librarian, make, patron):
-    answer = check_out(as_librarian, make.copy(), patron, due_at="2199-05-01T12:00:00+02:00")
+def test_staff_may_name_the_due_date(as_librarian, copy, patron):
+    answer = check_out(as_librarian, copy, patron, due_at="2199-05-01T12:00:00+02:00")
     assert (answer.json["due_at"], answer.json["due_on"]) == ("2199-05-01T10:00:00.000000Z", "2199-05-01")
 
 
 def test_a_card_is_valid_through_its_last_local_day(as_librarian, make):
     branch = make.branch(time_zone="UTC")
+
+    def lend_to(expires_on: date):
+        scan = make.copy(home_branch=branch), make.user(expires_on=expires_on)
+        return check_out(as_librarian, *scan, branch_id=branch.id)
+
     today = datetime.now(UTC).date()
-    body = {"branch_id": branch.id}
-    assert check_out(as_librarian, make.copy(), make.user(expires_on=today), **body).status_code == 201
-    expired = check_out(as_librarian, make.copy(), make.user(expires_on=today - timedelta(1)), **body)
-    assert codes(expired) == ["patron_expired"]
+    assert lend_to(today + DAY).status_code == 201
+    assert codes(lend_to(today - DAY)) == ["patron_expired"]
 
 
-def test_a_scan_that_waited_happens_after_the_one_before(as_librarian, make, patron, session):
+def test_a_scan_that_waited_happens_after_the_one_before(as_librarian, make, branch, patron):
     later = datetime.now(UTC) + timedelta(seconds=5)
-    copy = make.copy(last_seen_at=later)
+    copy = make.copy(home_branch=branch, last_seen_at=later)
     lent = check_out(as_librarian, copy, patron).json
     assert datetime.fromisoformat(lent["checked_out_at"]) == later
     back = as_librarian.post("/check-ins", json={"copy_barcode": copy.barcode})
@@ -103,73 +132,73 @@ def test_a_scan_that_waited_happens_after_the_one_before(as_librarian, make, pat
     assert datetime.fromisoformat(back.json["loan"]["closed_at"]) >= later
 
 
-def test_check_in_says_where_the_copy_goes(as_librarian, make, patron, session):
-    home = as_librarian.get("/branches").json[0]["id"]
-    copy = make.copy()
-    loan = check_out(as_librarian, copy, patron).json
-    answer = as_librarian.post("/check-ins", json={"copy_barcode": copy.barcode})
-    assert answer.status_code == 200, answer.text
-    assert answer.json["loan"]["id"] == loan["id"]
-    assert (answer.json["loan"]["closed_as"], answer.json["loan"]["returned_branch_id"]) == ("returned", home)
-    assert answer.json["route"] == {"action": "send", "branch_id": copy.home_branch_id, "reason": "home"}
-    assert (answer.json["copy"]["place"], answer.json["copy"]["transit_to_branch_id"]) == (
-        "in_transit",
-        copy.home_branch_id,
-    )
-    at_home = as_librarian.post("/check-ins", json={"copy_barcode": copy.barcode, "branch_id": copy.home_branch_id})
-    assert at_home.json["loan"] is None
-    assert (at_home.json["route"]["action"], at_home.json["copy"]["place"]) == ("shelve", "available")
-
-
-def test_a_damaged_copy_is_set_aside(as_librarian, make):
-    copy = make.copy(condition=CopyCondition.DAMAGED)
-    answer = as_librarian.post("/check-ins", json={"copy_barcode": copy.barcode, "branch_id": copy.home_branch_id})
-    assert answer.json["route"] == {"action": "set_aside", "branch_id": copy.home_branch_id, "reason": "damaged"}
-
-
-def test_check_in_refuses_the_impossible(as_librarian, make):
-    assert codes(as_librarian.post("/check-ins", json={"copy_barcode": "nope"})) == ["item_not_found"]
-    loan = make.loan()
-    barcode = as_librarian.get(f"/copies/{loan.copy_id}").json["barcode"]
-    body = {"copy_barcode": barcode, "returned_at": "2026-03-01T00:00:00Z"}
-    assert codes(as_librarian.post("/check-ins", json=body)) == ["returned_before_loan"]
-
-
-def test_a_return_in_the_future_counts_as_now(as_librarian, make, patron):
-    copy = make.copy()
-    check_out(as_librarian, copy, patron)
-    body = {"copy_barcode": copy.barcode, "returned_at": "2199-01-01T00:00:00Z"}
-    closed_at = as_librarian.post("/check-ins", json=body).json["loan"]["closed_at"]
-    assert datetime.fromisoformat(closed_at) <= datetime.now(UTC)
-
-
 def test_a_desk_without_a_branch_is_named(as_admin, make, patron):
     answer = check_out(as_admin, make.copy(), patron)
     assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/branch_id")
+    assert check_out(as_admin, make.copy(), patron, branch_id=make.branch().id).status_code == 201
 
 
-def test_patrons_see_their_own_loans_and_no_others(as_patron, as_librarian, make, session):
-    me = as_librarian.get("/users?q=pat").json[0]
-    mine = make.loan(patron=session.get(User, me["id"]))
-    other = make.loan()
+def test_who_registered_themselves_borrows_once_staff_have_seen_them(as_librarian, make, copy):
+    patron = make.user(confirmed=False)
+    assert codes(check_out(as_librarian, copy, patron)) == ["patron_unconfirmed"]
+    as_librarian.change(f"/users/{patron.id}", json={"confirmed": True})
+    assert check_out(as_librarian, copy, patron).status_code == 201
+
+
+def test_a_refusal_is_let_pass_with_a_reason_that_is_kept(as_librarian, make, copy, session):
+    patron = make.user(expires_on=date(2020, 1, 1))
+    blank = check_out(as_librarian, copy, patron, overrides=[{"code": "patron_expired", "reason": " "}])
+    assert codes(blank) == ["override_reason_missing", "patron_expired"]
+    lenient = {"overrides": [{"code": "patron_expired", "reason": "Renews it tomorrow."}]}
+    loan = check_out(as_librarian, copy, patron, **lenient)
+    assert loan.status_code == 201, loan.text
+    row = session.query(Override).one()
+    assert (row.loan_id, row.actor_id) == (loan.json["id"], as_librarian.user_id)
+    assert (row.code, row.reason) == ("patron_expired", "Renews it tomorrow.")
+
+
+def test_a_question_is_answered_with_the_token_of_the_refusal(as_librarian, make, branch, patron):
+    copy = make.copy(home_branch=branch, check_note="2 CDs")
+    asked = check_out(as_librarian, copy, patron)
+    assert (asked.status_code, codes(asked)) == (409, ["check_note"])
+    token = asked.json["confirm_token"]
+    assert codes(check_out(as_librarian, copy, make.user(), confirm_token=token)) == ["check_note"]
+    assert check_out(as_librarian, copy, patron, confirm_token=token).status_code == 201
+
+
+def test_a_refusal_that_is_more_than_a_question_has_no_token(as_librarian, make, branch):
+    copy, expired = make.copy(home_branch=branch, check_note="2 CDs"), make.user(expires_on=date(2020, 1, 1))
+    answer = check_out(as_librarian, copy, expired)
+    assert (codes(answer), answer.json.get("confirm_token")) == (["patron_expired", "check_note"], None)
+
+
+def test_lending_is_for_the_desk(as_patron, client):
+    assert as_patron.post("/loans", json={}).status_code == 403
+    assert client.post("/loans", json={}).status_code == 401
+
+
+# --- Loans --------------------------------------------------------------------------------------
+
+
+def test_patrons_see_their_own_loans_and_no_others(as_patron, make, session):
+    me = session.get_one(User, as_patron.user_id)
+    mine, other = make.loan(patron=me), make.loan()
     assert [row["id"] for row in as_patron.get("/loans").json] == [mine.id]
     assert as_patron.get(f"/loans/{mine.id}").status_code == 200
     hidden, absent = as_patron.get(f"/loans/{other.id}"), as_patron.get("/loans/999")
     assert (hidden.status_code, absent.status_code) == (404, 404)
     assert {**hidden.json, "request_id": ""} == {**absent.json, "request_id": ""}
-    assert as_patron.get(f"/loans?patron_id={me['id']}").status_code == 200
+    assert as_patron.get(f"/loans?patron_id={me.id}").status_code == 200
     theirs, nobodys = (as_patron.get(f"/loans?patron_id={key}") for key in (other.patron_id, 999))
     assert (theirs.status_code, nobodys.status_code) == (422, 422)
     assert {**theirs.json, "request_id": ""} == {**nobodys.json, "request_id": ""}
-    assert as_patron.post("/loans", json={}).status_code == 403
-    assert as_patron.post("/check-ins", json={}).status_code == 403
 
 
 def test_lists_are_narrowed(as_librarian, make):
     overdue = make.loan()
-    later = datetime.now(UTC) + timedelta(days=5)
+    later = datetime.now(UTC) + 5 * DAY
     current = make.loan(due_at=later)
-    closed = make.loan(closed_at=overdue.checked_out_at + timedelta(days=1), closed_as="returned")
+    closed = make.loan(closed_at=overdue.checked_out_at + DAY, closed_as="returned")
 
     def ids(query: str) -> set[int]:
         return {row["id"] for row in as_librarian.get(f"/loans?{query}").json}
@@ -183,8 +212,53 @@ def test_lists_are_narrowed(as_librarian, make):
     assert [row["id"] for row in as_librarian.get("/loans?sort=-due_at&status=open").json] == [current.id, overdue.id]
 
 
-def test_who_registered_themselves_borrows_once_staff_have_seen_them(as_librarian, make):
-    patron, copy = make.user(confirmed=False), make.copy()
-    assert codes(check_out(as_librarian, copy, patron)) == ["patron_unconfirmed"]
-    as_librarian.change(f"/users/{patron.id}", json={"confirmed": True})
-    assert check_out(as_librarian, copy, patron).status_code == 201
+def test_a_loan_says_why_it_may_not_be_renewed_and_what_it_costs_by_now(as_patron, make, session):
+    make.policy("fine_rate", {"cents": 20, "per": "day"})
+    make.policy("fine_on_closed_days", True)
+    make.policy("max_renewals", 0)
+    me = session.get_one(User, as_patron.user_id)
+    due_at = datetime.combine(TODAY - 3 * DAY, datetime.min.time(), UTC)
+    loan = as_patron.get(f"/loans/{make.loan(patron=me, due_at=due_at).id}").json
+    assert loan["renewable"]["ok"] is False
+    (reason,) = loan["renewable"]["errors"]
+    assert (reason["code"], reason["params"]) == ("renewal_limit", {"count": 0, "max": 0})
+    assert loan["running_fine_cents"] in (60, 80)
+
+
+# --- Other due dates ----------------------------------------------------------------------------
+
+
+def test_staff_give_a_loan_another_due_date(as_librarian, copy, patron):
+    loan = check_out(as_librarian, copy, patron).json
+    body = {"due_at": "2199-05-01T10:00:00Z", "reason": "She is in hospital."}
+    assert as_librarian.patch(f"/loans/{loan['id']}", json=body).status_code == 428
+    answer = as_librarian.change(f"/loans/{loan['id']}", json=body)
+    assert (answer.status_code, answer.json["due_on"]) == (200, "2199-05-01")
+    assert [step["step"] for step in answer.json["due_steps"]] == ["named"]
+    early = as_librarian.change(f"/loans/{loan['id']}", json=body | {"due_at": loan["checked_out_at"]})
+    assert (early.status_code, codes(early)) == (409, ["due_in_the_past"])
+
+
+def test_a_reason_is_wanted_and_only_from_staff(as_librarian, as_patron, make, session):
+    loan = make.loan(patron=session.get_one(User, as_patron.user_id))
+    body = {"due_at": "2199-05-01T10:00:00Z"}
+    assert as_librarian.change(f"/loans/{loan.id}", json=body).json["errors"][0]["pointer"] == "/reason"
+    assert as_patron.change(f"/loans/{loan.id}", json=body | {"reason": "Please."}).status_code == 403
+
+
+def test_due_dates_move_off_newly_closed_days(as_librarian, make, branch):
+    closed = make.loan(make.copy(home_branch=branch), due_at=datetime(2199, 5, 1, 10, tzinfo=UTC))
+    make.loan(make.copy(home_branch=branch), due_at=datetime(2199, 5, 3, 10, tzinfo=UTC))
+    make.exception(date(2199, 5, 1), date(2199, 5, 2), branch_id=branch.id)
+    body = {"branch_id": branch.id, "from_on": "2199-05-01", "to_on": "2199-05-07", "reason": "Heating"}
+    (moved,) = as_librarian.post("/loans/move-due-dates", json=body).json["results"]
+    assert (moved["index"], moved["ok"], moved["loan"]["id"]) == (0, True, closed.id)
+    assert moved["loan"]["due_on"] == "2199-05-03"
+    assert as_librarian.post("/loans/move-due-dates", json=body).json["results"] == []
+
+
+@pytest.mark.parametrize("to_on", ["2199-04-30", "2200-05-02"])
+def test_the_span_of_days_is_at_most_a_year(as_librarian, branch, to_on):
+    body = {"branch_id": branch.id, "from_on": "2199-05-01", "to_on": to_on, "reason": "Heating"}
+    answer = as_librarian.post("/loans/move-due-dates", json=body)
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/to_on")

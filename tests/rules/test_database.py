@@ -5,8 +5,8 @@ from sqlalchemy import create_engine, event, select, text, update
 
 from library.database import CATALOGUE, count_change, engine_options, generation, make_session, transaction
 from library.models import Branch, Generation, IdentifierScheme, Subject, User
-from library.rules import catalogue, changes, loans
-from library.rules.loans import Desk
+from library.rules import catalogue, changes, lending, returns
+from library.rules.desk import Desk
 
 from .helping import at_once
 
@@ -221,9 +221,9 @@ def test_loans_people_and_categories_are_no_change_of_the_catalogue(fresh, make,
     before = number()
     with transaction(fresh, write=True):
         desk = Desk(fresh.get_one(User, librarian.id), fresh.get_one(Branch, branch.id))
-        loans.check_out(fresh, desk, copy.barcode, patron.card_barcode, now)
+        lending.check_out(fresh, desk, copy.barcode, patron.card_barcode, now)
         fresh.get_one(User, patron.id).first_name = "Ann"
-        loans.check_in(fresh, desk, copy.barcode, now)
+        returns.check_in(fresh, desk, copy.barcode, now)
     assert number() == before
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from library.rules import errors, loans
+from library.rules import borrowing, errors, lending, standing
 from library.rules.changes import AlreadyExists, StillInUse
 from library.rules.errors import Refusal, Refused, Severity, UndeclaredRefusal, refuse_if_any, refuses
 
@@ -39,9 +39,9 @@ def codes(refused: Refused) -> list[str]:
 
 
 def test_a_refusal_is_coded_by_its_name_and_told_by_its_docstring():
-    assert loans.DueInThePast.code == "due_in_the_past"
-    assert loans.DueInThePast.sentence() == "The due date lies before the moment of lending."
-    assert Refusal.catalogue["due_in_the_past"] is loans.DueInThePast
+    assert lending.DueInThePast.code == "due_in_the_past"
+    assert lending.DueInThePast.sentence() == "The due date lies before the moment of lending."
+    assert Refusal.catalogue["due_in_the_past"] is lending.DueInThePast
 
 
 def test_a_refusal_without_a_docstring_says_nothing():
@@ -55,13 +55,13 @@ def test_a_refusal_without_a_docstring_says_nothing():
 def test_reasons_stand_by_severity_then_in_the_order_of_the_catalogue():
     reasons = [
         remark(),
-        loans.NotForLoan(),
+        borrowing.NotForLoan(),
         question(),
-        loans.ItemOnLoan(),
-        loans.PatronExpired(),
-        loans.ItemNotFound(),
+        borrowing.ItemOnLoan(),
+        standing.PatronExpired(),
+        lending.ItemNotFound(),
     ]
-    expected = ["item_not_found", "item_on_loan", "patron_expired", "not_for_loan", "are_you_sure", "only_a_remark"]
+    expected = ["item_on_loan", "item_not_found", "patron_expired", "not_for_loan", "are_you_sure", "only_a_remark"]
     assert codes(Refused(reasons)) == expected
     assert codes(Refused(reversed(reasons))) == expected
     assert str(Refused(reasons)) == ", ".join(expected)
@@ -73,18 +73,18 @@ def test_of_the_same_reason_twice_the_order_stays():
 
 
 def test_parameters_are_those_declared():
-    assert loans.BadCondition(condition="lost").params == {"condition": "lost"}
-    assert loans.BadCondition().params == {}
+    assert borrowing.BadCondition(condition="lost").params == {"condition": "lost"}
+    assert borrowing.BadCondition().params == {}
     with pytest.raises(TypeError, match=r"BadCondition does not declare \{'place'\}"):
-        loans.BadCondition(place="here")
+        borrowing.BadCondition(place="here")
 
 
 def test_a_pointer_is_the_classes_own_unless_given():
     assert AlreadyExists().pointer is None
     assert AlreadyExists("/name").pointer == "/name"
-    assert loans.ItemOnLoan().pointer == "/copy_barcode"
-    assert loans.ItemOnLoan("/items/3").pointer == "/items/3"
-    assert loans.ItemOnLoan.pointer == "/copy_barcode"
+    assert borrowing.ItemOnLoan().pointer == "/copy_barcode"
+    assert borrowing.ItemOnLoan("/items/3").pointer == "/items/3"
+    assert borrowing.ItemOnLoan.pointer == "/copy_barcode"
 
 
 def test_a_rule_is_known_by_the_refusals_it_declares():

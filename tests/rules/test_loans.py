@@ -1,401 +1,43 @@
-"""The desk without HTTP: lending a copy and taking it back."""
+"""Loans as they are listed and shown without HTTP, and the due dates that staff change."""
 
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
-from library.database import transaction
-from library.models import Branch, Copy, CopyCondition, CopyPlace, Loan, LoanClosing, User
-from library.rules import loans
-from library.rules.errors import Refused
-from library.rules.loans import Desk, LoanStatus, Route, RouteAction
+from library.models import CopyCondition, DueChange, Loan, LoanClosing, RenewalChannel
+from library.rules import loans, losses, renewals
+from library.rules.desk import Desk
+from library.rules.loans import LoanStatus, Prospect
 
-from .helping import at_once, refused_for
+from .helping import refused_for
 
-LONG_AGO = date(2020, 1, 1)
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-
-
-@pytest.fixture
-def branch(make):
-    return make.branch()
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+TODAY = date(2026, 5, 4)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 @pytest.fixture
-def desk(make, branch):
-    return Desk(make.librarian(), branch)
-
-
-@pytest.fixture
-def patron(make):
-    return make.user()
-
-
-@pytest.fixture
-def copy(make, branch):
-    return make.copy(home_branch=branch)
-
-
-@pytest.fixture
-def lend(session, desk, copy, patron, now):
-    """Call it to lend the copy to the patron, at the desk, now."""
-
-    def check_out(**changes) -> Loan:
-        asked = {"desk": desk, "copy": copy, "patron": patron, "now": now, "due_at": None} | changes
-        barcodes = asked["copy"].barcode, asked["patron"].card_barcode
-        return loans.check_out(session, asked["desk"], *barcodes, asked["now"], asked["due_at"])
-
-    return check_out
-
-
-# --- Lending ------------------------------------------------------------------------------------
-
-
-def test_a_copy_is_lent(session, desk, branch, copy, patron, lend, now):
-    loan = lend()
-    session.commit()
-    session.expire_all()
-    assert (loan.copy_id, loan.patron_id, loan.branch_id) == (copy.id, patron.id, branch.id)
-    assert (loan.checked_out_at, loan.checked_out_by_id, loan.time_zone) == (now, desk.actor.id, "Europe/Berlin")
-    assert (loan.closed_at, loan.closed_as, loan.book_id) == (None, None, copy.book_id)
-    assert copy.place is CopyPlace.ON_LOAN
-    assert (copy.last_seen_at, copy.last_seen_branch_id, copy.current_branch_id) == (now, branch.id, branch.id)
-
-
-@pytest.mark.parametrize(
-    ("time_zone", "lent", "due_at", "due_on"),
-    [
-        ("Europe/Berlin", "2026-02-20T12:00:00Z", "2026-03-20T22:59:59Z", date(2026, 3, 20)),
-        ("Europe/Berlin", "2026-03-10T12:00:00Z", "2026-04-07T21:59:59Z", date(2026, 4, 7)),
-        ("Europe/Berlin", "2026-03-09T23:30:00Z", "2026-04-07T21:59:59Z", date(2026, 4, 7)),
-        ("Europe/Berlin", "2026-10-01T22:30:00Z", "2026-10-30T22:59:59Z", date(2026, 10, 30)),
-        ("Pacific/Auckland", "2026-06-01T13:00:00Z", "2026-06-30T11:59:59Z", date(2026, 6, 30)),
-        ("America/Los_Angeles", "2026-06-02T03:00:00Z", "2026-06-30T06:59:59Z", date(2026, 6, 29)),
-        ("Africa/Cairo", "2026-10-01T12:00:00Z", "2026-10-29T21:59:59Z", date(2026, 10, 29)),
-    ],
-)
-def test_a_loan_ends_with_a_local_day_of_the_lending_branch(make, desk, lend, time_zone, lent, due_at, due_on):
-    here = Desk(desk.actor, make.branch(time_zone=time_zone))
-    loan = lend(desk=here, now=datetime.fromisoformat(lent))
-    assert (loan.due_at, loan.due_on) == (datetime.fromisoformat(due_at), due_on)
-    assert (loan.time_zone, loan.branch_id) == (time_zone, here.branch.id)
-
-
-def test_staff_may_name_the_due_date_and_its_day_is_local(lend):
-    loan = lend(now=datetime(2026, 5, 1, tzinfo=UTC), due_at=datetime(2026, 5, 2, 22, 30, tzinfo=UTC))
-    assert (loan.due_at, loan.due_on) == (datetime(2026, 5, 2, 22, 30, tzinfo=UTC), date(2026, 5, 3))
-
-
-def test_a_due_date_lies_after_the_moment_of_lending(lend, now):
-    for due_at in (now, now - MINUTE):
-        with refused_for("due_in_the_past") as caught:
-            lend(due_at=due_at)
-    assert caught.value.reasons[0].pointer == "/due_at"
-    assert lend(due_at=now + timedelta(seconds=1)).due_at == now + timedelta(seconds=1)
-
-
-def test_unknown_barcodes_are_reasons_and_what_can_be_judged_is_judged(session, desk, make, now):
-    fixed = make.copy(not_for_loan=True)
-    with refused_for("item_not_found", "patron_not_found", "due_in_the_past"):
-        loans.check_out(session, desk, "nope", "nobody", now, now)
-    with refused_for("patron_not_found", "not_for_loan"):
-        loans.check_out(session, desk, fixed.barcode, "nobody", now)
-    with refused_for("item_not_found", "patron_inactive"):
-        loans.check_out(session, desk, "nope", make.user(active=False).card_barcode, now)
-
-
-def test_all_reasons_come_at_once_and_nothing_changes(session, make, lend, now):
-    bad = make.loan(copy=make.copy(not_for_loan=True, condition=CopyCondition.LOST)).copy
-    nobody = make.user(active=False, confirmed=False, expires_on=LONG_AGO)
-    expected = (
-        "patron_inactive",
-        "item_on_loan",
-        "due_in_the_past",
-        "patron_unconfirmed",
-        "patron_expired",
-        "not_for_loan",
-        "bad_condition",
-    )
-    with refused_for(*expected) as caught:
-        lend(copy=bad, patron=nobody, due_at=now)
-    params = {reason.code: reason.params for reason in caught.value.reasons if reason.params}
-    assert params == {"patron_expired": {"expires_on": "2020-01-01"}, "bad_condition": {"condition": "lost"}}
-    assert not session.new
-    assert not session.dirty
-    assert session.query(Loan).count() == 1
-
-
-@pytest.mark.parametrize("condition", [found for found in CopyCondition if found is not CopyCondition.USABLE])
-def test_only_a_usable_copy_is_lent(make, lend, condition):
-    with refused_for("bad_condition") as caught:
-        lend(copy=make.copy(condition=condition))
-    assert caught.value.reasons[0].params == {"condition": condition.value}
-
-
-@pytest.mark.parametrize("place", list(CopyPlace))
-def test_wherever_a_copy_was_once_lent_it_is_on_loan_here(session, make, branch, lend, place):
-    copy = make.copy(place=place, transit_to_branch_id=branch.id if place is CopyPlace.IN_TRANSIT else None)
-    if place is CopyPlace.ON_LOAN:
-        with refused_for("item_on_loan"):
-            lend(copy=copy)
-        return
-    lend(copy=copy)
-    session.commit()
-    session.refresh(copy)
-    assert (copy.place, copy.transit_to_branch_id) == (CopyPlace.ON_LOAN, None)
-    assert (copy.current_branch_id, copy.last_seen_branch_id) == (branch.id, branch.id)
-
-
-def test_a_copy_stays_in_the_house_by_itself_or_by_its_type(make, lend):
-    reference, normal = make.item_type(not_for_loan=True), make.item_type()
-    for values in ({"not_for_loan": True}, {"item_type_id": reference.id}):
-        with refused_for("not_for_loan"):
-            lend(copy=make.copy(**values))
-    assert lend(copy=make.copy(item_type_id=normal.id))
-
-
-def test_a_card_is_valid_through_its_last_local_day(make, desk, lend):
-    card = make.user(expires_on=date(2026, 5, 1))
-    berlin = Desk(desk.actor, make.branch(time_zone="Europe/Berlin"))
-    with refused_for("patron_expired"):
-        lend(desk=berlin, patron=card, now=datetime(2026, 5, 1, 22, 0, tzinfo=UTC))
-    assert lend(desk=berlin, patron=card, now=datetime(2026, 5, 1, 21, 59, tzinfo=UTC))
-
-
-def test_the_last_day_of_a_card_is_the_lending_branchs(make, desk, lend):
-    card = make.user(expires_on=date(2026, 5, 1))
-    honolulu = Desk(desk.actor, make.branch(time_zone="Pacific/Honolulu"))
-    assert lend(desk=honolulu, patron=card, now=datetime(2026, 5, 2, 9, 0, tzinfo=UTC))
-
-
-def test_who_registered_themselves_borrows_once_seen_or_where_the_library_allows_it(make, desk, branch, lend):
-    unseen = make.user(confirmed=False)
-    with refused_for("patron_unconfirmed"):
-        lend(patron=unseen)
-    assert lend(patron=unseen, desk=Desk(desk.actor, branch, self_registered_may_borrow=True))
-
-
-def test_staff_borrow_too(desk, lend):
-    assert lend(patron=desk.actor).patron_id == desk.actor.id
-
-
-def test_a_copy_is_lent_once(make, lend):
-    lend()
-    with refused_for("item_on_loan") as caught:
-        lend(patron=make.user())
-    assert caught.value.reasons[0].pointer == "/copy_barcode"
-    with refused_for("item_on_loan"):
-        lend()
-
-
-def test_the_index_has_the_last_word_where_the_copy_claims_to_be_in(session, make, copy, lend):
-    make.loan(copy=copy)
-    copy.place = CopyPlace.AVAILABLE
-    session.commit()
-    with refused_for("item_on_loan"):
-        lend()
-    session.rollback()
-    assert session.query(Loan).count() == 1
-
-
-def test_a_branch_that_went_meanwhile_is_no_copy_on_loan(session, another, make, desk, lend):
-    gone, other = make.branch(), another()
-    with transaction(other, write=True):
-        other.delete(other.get_one(Branch, gone.id))
-    with pytest.raises(IntegrityError):
-        lend(desk=Desk(desk.actor, gone))
-    session.rollback()
-    assert session.query(Loan).count() == 0
-
-
-def test_a_desk_that_looked_before_another_lent_the_copy_is_told(session, another, desk, copy, patron, make, now):
-    other, rival = another(), make.user()
-    with transaction(other, write=True):
-        there = Desk(other.get_one(User, desk.actor.id), other.get_one(Branch, desk.branch.id))
-        loans.check_out(other, there, copy.barcode, rival.card_barcode, now)
-    assert copy.place is CopyPlace.AVAILABLE
-    with refused_for("item_on_loan"), transaction(session, write=True):
-        loans.check_out(session, desk, copy.barcode, patron.card_barcode, now)
-    assert session.query(Loan).one().patron_id == rival.id
-
-
-def test_of_desks_that_lend_one_copy_at_the_same_moment_one_succeeds(session, another, make, desk, copy, now):
-    actor_id, branch_id, barcode = desk.actor.id, desk.branch.id, copy.barcode
-    cards = [make.user().card_barcode for _ in range(8)]
-
-    def lend(card: str) -> int:
-        mine = another()
-        with transaction(mine, write=True):
-            here = Desk(mine.get_one(User, actor_id), mine.get_one(Branch, branch_id))
-            return loans.check_out(mine, here, barcode, card, now).id
-
-    answers = at_once([lambda card=card: lend(card) for card in cards])
-    won = [answer for answer in answers if isinstance(answer, int)]
-    lost = [answer for answer in answers if isinstance(answer, Refused)]
-    assert (len(won), len(lost)) == (1, 7), answers
-    assert {reason.code for refused in lost for reason in refused.reasons} == {"item_on_loan"}
-    assert session.query(Loan).one().id == won[0]
-
-
-def test_one_patron_borrows_at_many_desks_at_the_same_moment(session, another, make, desk, patron, now):
-    actor_id, branch_id, card = desk.actor.id, desk.branch.id, patron.card_barcode
-    barcodes = [make.copy().barcode for _ in range(8)]
-
-    def lend(barcode: str) -> int:
-        mine = another()
-        with transaction(mine, write=True):
-            here = Desk(mine.get_one(User, actor_id), mine.get_one(Branch, branch_id))
-            return loans.check_out(mine, here, barcode, card, now).id
-
-    answers = at_once([lambda barcode=barcode: lend(barcode) for barcode in barcodes])
-    assert len({answer for answer in answers if isinstance(answer, int)}) == 8, answers
-    assert session.query(Loan).filter_by(patron_id=patron.id).count() == 8
-
-
-# --- Taking back --------------------------------------------------------------------------------
-
-
-def test_a_copy_comes_back_to_its_shelf(session, desk, branch, copy, lend, now):
-    loan = lend()
-    back = now + timedelta(days=3)
-    answer = loans.check_in(session, desk, copy.barcode, back)
-    session.commit()
-    session.expire_all()
-    assert (answer.copy, answer.loan) == (copy, loan)
-    assert answer.route == Route(RouteAction.SHELVE, branch.id, "home")
-    assert (loan.closed_at, loan.closed_as) == (back, LoanClosing.RETURNED)
-    assert (loan.closed_by_id, loan.returned_branch_id) == (desk.actor.id, branch.id)
-    assert (copy.place, copy.last_seen_at, copy.last_seen_branch_id) == (CopyPlace.AVAILABLE, back, branch.id)
-
-
-def test_a_copy_back_on_its_shelf_is_lent_again(session, desk, copy, lend, now):
-    lend()
-    loans.check_in(session, desk, copy.barcode, now + HOUR)
-    lend(now=now + 2 * HOUR)
-    session.commit()
-    assert session.query(Loan).count() == 2
-
-
-def test_a_copy_returned_elsewhere_travels_home(session, make, desk, branch, copy, lend, now):
-    lend()
-    elsewhere = Desk(desk.actor, make.branch())
-    answer = loans.check_in(session, elsewhere, copy.barcode, now + HOUR)
-    session.commit()
-    session.expire_all()
-    assert answer.route == Route(RouteAction.SEND, branch.id, "home")
-    assert (copy.place, copy.transit_to_branch_id) == (CopyPlace.IN_TRANSIT, branch.id)
-    assert (copy.current_branch_id, answer.loan.returned_branch_id) == (elsewhere.branch.id, elsewhere.branch.id)
-    again = loans.check_in(session, elsewhere, copy.barcode, now + 2 * HOUR)
-    assert (again.loan, again.route.action) == (None, RouteAction.SEND)
-    home = loans.check_in(session, desk, copy.barcode, now + 3 * HOUR)
-    session.commit()
-    assert (home.loan, home.route.action) == (None, RouteAction.SHELVE)
-    assert (copy.place, copy.transit_to_branch_id) == (CopyPlace.AVAILABLE, None)
-
-
-@pytest.mark.parametrize("condition", list(CopyCondition))
-def test_at_home_only_a_usable_copy_goes_to_the_shelf(session, desk, branch, make, now, condition):
-    copy = make.copy(home_branch=branch, condition=condition)
-    route = loans.check_in(session, desk, copy.barcode, now).route
-    shelved = Route(RouteAction.SHELVE, branch.id, "home")
-    expected = (
-        shelved if condition is CopyCondition.USABLE else Route(RouteAction.SET_ASIDE, branch.id, condition.value)
-    )
-    assert route == expected
-    assert copy.condition is condition
-
-
-def test_a_second_scan_is_no_error(session, desk, copy, lend, now):
-    loan = lend()
-    loans.check_in(session, desk, copy.barcode, now + HOUR)
-    answer = loans.check_in(session, desk, copy.barcode, now + 2 * HOUR)
-    session.commit()
-    assert (answer.loan, answer.copy, answer.route.action) == (None, copy, RouteAction.SHELVE)
-    assert (loan.closed_at, copy.last_seen_at) == (now + HOUR, now + 2 * HOUR)
-
-
-@pytest.mark.parametrize("place", [CopyPlace.IN_PROCESS, CopyPlace.ON_ORDER, CopyPlace.AVAILABLE])
-def test_every_scan_says_where_a_copy_is(session, make, desk, branch, now, place):
-    copy = make.copy(place=place, home_branch=branch, current_branch_id=make.branch().id)
-    loans.check_in(session, desk, copy.barcode, now)
-    session.commit()
-    session.refresh(copy)
-    assert (copy.place, copy.current_branch_id) == (CopyPlace.AVAILABLE, branch.id)
-    assert (copy.last_seen_at, copy.last_seen_branch_id) == (now, branch.id)
-
-
-def test_a_return_is_dated_back_but_the_scan_is_now(session, desk, copy, lend, now):
-    loan = lend()
-    monday = now + timedelta(days=2)
-    loans.check_in(session, desk, copy.barcode, monday, returned_at=now + HOUR)
-    session.commit()
-    assert (loan.closed_at, copy.last_seen_at) == (now + HOUR, monday)
-
-
-def test_a_return_dated_in_the_future_counts_as_now(session, desk, copy, lend, now):
-    loan = lend()
-    loans.check_in(session, desk, copy.barcode, now + HOUR, returned_at=now + timedelta(days=9))
-    assert loan.closed_at == now + HOUR
-
-
-def test_a_return_in_the_moment_of_lending_is_possible_but_not_before(session, desk, copy, lend, now):
-    loan = lend()
-    with refused_for("returned_before_loan") as caught:
-        loans.check_in(session, desk, copy.barcode, now, returned_at=now - MINUTE)
-    assert caught.value.reasons[0].pointer == "/returned_at"
-    assert (loan.closed_at, copy.place) == (None, CopyPlace.ON_LOAN)
-    loans.check_in(session, desk, copy.barcode, now, returned_at=now)
-    session.commit()
-    assert loan.closed_at == now
-
-
-def test_a_back_dated_return_of_a_copy_that_was_not_out_is_no_error(session, desk, copy, now):
-    assert loans.check_in(session, desk, copy.barcode, now, returned_at=now - timedelta(days=99)).loan is None
-
-
-def test_an_unknown_barcode_cannot_come_back(session, desk, now):
-    with refused_for("item_not_found") as caught:
-        loans.check_in(session, desk, "nope", now)
-    assert caught.value.reasons[0].pointer == "/copy_barcode"
-
-
-def test_of_desks_that_take_one_copy_back_at_the_same_moment_one_closes_the_loan(
-    session, another, make, desk, copy, lend, now
-):
-    lend()
-    session.commit()
-    actor_id, branch_id, barcode = desk.actor.id, desk.branch.id, copy.barcode
-
-    def take_back() -> bool:
-        mine = another()
-        with transaction(mine, write=True):
-            here = Desk(mine.get_one(User, actor_id), mine.get_one(Branch, branch_id))
-            return loans.check_in(mine, here, barcode, now + HOUR).loan is not None
-
-    answers = at_once([take_back] * 6)
-    assert sorted(answers, key=str) == [False] * 5 + [True], answers
-    session.expire_all()
-    assert session.get_one(Copy, copy.id).place is CopyPlace.AVAILABLE
+def now():
+    return NOON
 
 
 # --- Lists --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def find(session, desk, now):
+def find(session, desk):
     """Call it as find_loans for what the librarian of the desk sees."""
 
     def listed(status=None, **filters) -> list[Loan]:
-        return session.scalars(loans.find_loans(desk.actor, now, status, **filters).order_by(Loan.id)).all()
+        return session.scalars(loans.find_loans(desk.actor, NOON, status, **filters).order_by(Loan.id)).all()
 
     return listed
 
 
-def test_loans_are_open_overdue_or_closed(make, find, now):
-    running = make.loan(due_at=now)
-    late = make.loan(due_at=now - MINUTE)
-    back = make.loan(closed_at=now, closed_as="returned", due_at=now - MINUTE)
+def test_loans_are_open_overdue_or_closed(make, find):
+    running = make.loan(due_at=NOON)
+    late = make.loan(due_at=NOON - MINUTE)
+    back = make.loan(closed_at=NOON, closed_as="returned", due_at=NOON - MINUTE)
     assert find() == [running, late, back]
     assert find(LoanStatus.OPEN) == [running, late]
     assert find(LoanStatus.OVERDUE) == [late]
@@ -418,11 +60,207 @@ def test_loans_are_narrowed_by_each_filter(make, find):
     assert find(LoanStatus.CLOSED, patron_id=first.patron_id) == []
 
 
-def test_patrons_see_their_own_loans_with_the_book(session, make, now):
+def test_patrons_see_their_own_loans_with_the_book(session, make):
     mine = make.loan()
     make.loan()
     book_id, patron = mine.copy.book_id, mine.patron
     session.expunge_all()
-    seen = session.scalars(loans.find_loans(patron, now)).all()
+    seen = session.scalars(loans.find_loans(patron, NOON)).all()
     assert [(loan.id, loan.book_id) for loan in seen] == [(mine.id, book_id)]
-    assert session.scalars(loans.find_loans(patron, now, patron_id=patron.id + 1)).all() == []
+    assert session.scalars(loans.find_loans(patron, NOON, patron_id=patron.id + 1)).all() == []
+
+
+def test_what_was_renewed_and_what_was_let_pass_is_listed_with_the_loan(session, make, desk, lend):
+    expired = make.user(expires_on=TODAY - DAY)
+    lenient = Desk(desk.actor, desk.branch, overrides={"patron_expired": "Renewed."})
+    loan = lend(desk=lenient, patron=expired)
+    make.loan()
+    for channel in (RenewalChannel.DESK, RenewalChannel.AUTOMATIC):
+        renewals.renew(session, lenient, loan, NOON, channel)
+    session.commit()
+    found = session.scalars(loans.find_renewals(loan)).all()
+    assert [renewal.channel for renewal in found] == [RenewalChannel.DESK, RenewalChannel.AUTOMATIC]
+    assert [(row.action, row.code) for row in session.scalars(loans.find_overrides(loan))] == [
+        ("check_out", "patron_expired"),
+        ("renew", "patron_expired"),
+        ("renew", "patron_expired"),
+    ]
+
+
+# --- What is shown beside the columns -----------------------------------------------------------
+
+
+def test_a_loan_says_what_it_would_cost_and_why_it_may_not_be_renewed(session, make, branch, patron):
+    make.policy("fine_rate", {"cents": 20, "per": "day"})
+    make.policy("renew_overdue", "refuse_loan")
+    fine = make.loan(make.copy(home_branch=branch), patron, due_at=NOON + DAY)
+    late = make.loan(make.copy(home_branch=branch), patron, due_at=datetime(2026, 5, 2, 21, 59, 59, tzinfo=UTC))
+    held = make.loan(make.copy(home_branch=branch), due_at=NOON + DAY)
+    make.hold(held.copy.book)
+    back = make.loan(patron=patron, closed_at=NOON, closed_as=LoanClosing.RETURNED)
+    session.expunge_all()
+    rows = session.scalars(loans.find_loans(make.librarian(), NOON).order_by(Loan.id)).all()
+    told = {
+        key: (prospect.running_fine_cents, [reason.code for reason in prospect.against_renewal])
+        for key, prospect in loans.prospects(session, rows, NOON).items()
+    }
+    assert told == {
+        fine.id: (0, []),
+        late.id: (40, ["overdue"]),
+        held.id: (0, ["held"]),
+        back.id: (0, ["loan_closed"]),
+    }
+
+
+def test_what_is_shown_is_what_the_renewal_does(session, make, lend, desk):
+    make.policy("max_renewals", 1)
+    loan = lend()
+    assert loans.prospects(session, [loan], NOON) == {loan.id: Prospect(0, [])}
+    renewals.renew(session, desk, loan, NOON)
+    (reason,) = loans.prospects(session, [loan], NOON)[loan.id].against_renewal
+    with refused_for("renewal_limit") as caught:
+        renewals.renew(session, desk, loan, NOON)
+    assert (reason.code, reason.params) == ("renewal_limit", caught.value.reasons[0].params)
+
+
+def test_a_loan_that_was_read_bare_is_shown_like_any_other(session, make):
+    key = make.loan(due_at=NOON + DAY).id
+    session.expunge_all()
+    loan = session.get_one(Loan, key)
+    assert loans.prospects(session, [loan], NOON) == {key: Prospect(0, [])}
+    assert loan.patron is not None
+
+
+def test_of_what_has_ended_nothing_is_looked_up(session, make, statements):
+    loan = make.loan(closed_at=NOON, closed_as=LoanClosing.RETURNED)
+    session.refresh(loan, ["copy", "patron", "branch"])
+    statements.clear()
+    (prospect,) = loans.prospects(session, [loan], NOON).values()
+    assert [reason.code for reason in prospect.against_renewal] == ["loan_closed"]
+    assert statements == []
+
+
+def test_many_loans_are_shown_in_as_many_statements_as_one(session, make, desk, statements):
+    def statements_for(count: int) -> int:
+        session.expunge_all()
+        statements.clear()
+        rows = session.scalars(loans.find_loans(desk.actor, NOON)).all()
+        assert len(loans.prospects(session, rows, NOON)) == count
+        return len(statements)
+
+    make.policy("fine_rate", {"cents": 20, "per": "day"})
+    make.loan(due_at=NOON - DAY)
+    one = statements_for(1)
+    for number in range(9):
+        make.hold(make.loan(due_at=NOON - number * DAY).copy.book)
+    assert statements_for(10) == one
+
+
+# --- Other due dates ----------------------------------------------------------------------------
+
+
+def test_staff_give_a_loan_another_due_date_and_write_why(session, desk, lend):
+    loan = lend()
+    was, later = loan.due_at, datetime(2026, 7, 1, 22, 30, tzinfo=UTC)
+    loans.change_due_date(session, desk, loan, later, "She is in hospital.", NOON + DAY)
+    session.commit()
+    session.expire_all()
+    assert (loan.due_at, loan.due_on, loan.renewals) == (later, date(2026, 7, 2), 0)
+    assert [step["step"] for step in loan.due_steps] == ["named"]
+    change = session.query(DueChange).one()
+    assert (change.loan_id, change.actor_id, change.changed_at) == (loan.id, desk.actor.id, NOON + DAY)
+    assert (change.was_due_at, change.due_at, change.reason) == (was, later, "She is in hospital.")
+
+
+def test_a_due_date_may_lie_in_the_past_but_not_before_the_loan(session, desk, lend):
+    loan = lend()
+    for due_at in (NOON, NOON - MINUTE):
+        with refused_for("due_in_the_past") as caught:
+            loans.change_due_date(session, desk, loan, due_at, "Recall.", NOON + 9 * DAY)
+    assert caught.value.reasons[0].pointer == "/due_at"
+    assert loans.change_due_date(session, desk, loan, NOON + MINUTE, "Recall.", NOON + 9 * DAY).due_on == TODAY
+
+
+def test_a_loan_that_has_ended_keeps_its_due_date(session, make, desk):
+    loan = make.loan(closed_at=NOON, closed_as=LoanClosing.RETURNED)
+    with refused_for("loan_closed", "due_in_the_past"):
+        loans.change_due_date(session, desk, loan, loan.checked_out_at, "Recall.", NOON)
+    assert session.query(DueChange).count() == 0
+
+
+def test_a_fine_that_was_charged_stands_and_its_days_are_not_charged_again(
+    session, make, desk, patron, lend, take_back, charged
+):
+    make.policy("fine_rate", {"cents": 20, "per": "day"})
+    make.policy("loan_period", {"number": 7, "unit": "days"})
+    loan = lend()
+    renewals.renew(session, desk, loan, NOON + 9 * DAY)
+    # Back to before it was renewed: the 12th and the 13th are paid for.
+    loans.change_due_date(session, desk, loan, datetime(2026, 5, 11, 21, 59, 59, tzinfo=UTC), "Recall.", NOON + 9 * DAY)
+    take_back(now=NOON + 11 * DAY)
+    assert charged(patron) == [("overdue", 40), ("overdue", 40)]
+
+
+@pytest.fixture
+def move(session, desk, branch):
+    """Call it to move due dates off the closed days of a span at the branch."""
+
+    def move_off(from_on=TODAY, to_on=TODAY + 6 * DAY) -> list[Loan]:
+        return loans.move_off_closed_days(session, desk, branch, from_on, to_on, "Heating.", NOON)
+
+    return move_off
+
+
+@pytest.fixture
+def due_on(make, branch):
+    """Call it for a loan of the branch that is due in so many days."""
+
+    def lent(days: int, **values) -> Loan:
+        return make.loan(make.copy(home_branch=branch), due_at=NOON + days * DAY, **values)
+
+    return lent
+
+
+def test_due_dates_on_newly_closed_days_move_to_the_next_open_day(session, make, desk, branch, due_on, move):
+    make.exception(TODAY + DAY, TODAY + 2 * DAY, branch_id=branch.id)
+    make.exception(TODAY + 2 * DAY, TODAY + 3 * DAY)
+    kept = [due_on(0), due_on(4), make.loan(due_at=NOON + DAY), due_on(1, closed_at=NOON, closed_as="returned")]
+    closed = [due_on(1), due_on(3)]
+    before = [loan.due_at for loan in kept]
+    assert move() == closed
+    session.commit()
+    session.expire_all()
+    assert [(loan.due_on, loan.due_at) for loan in closed] == [
+        (date(2026, 5, 8), datetime(2026, 5, 8, 21, 59, 59, tzinfo=UTC))
+    ] * 2
+    assert [loan.due_at for loan in kept] == before
+    changes = session.query(DueChange).order_by(DueChange.id).all()
+    assert [(change.loan_id, change.reason, change.actor_id) for change in changes] == [
+        (loan.id, "Heating.", desk.actor.id) for loan in closed
+    ]
+    assert move() == []
+
+
+def test_only_the_span_that_was_named_is_moved(make, branch, due_on, move):
+    make.exception(TODAY, TODAY + 9 * DAY, branch_id=branch.id)
+    first, second = due_on(1), due_on(3)
+    assert move(TODAY + 2 * DAY, TODAY + 3 * DAY) == [second]
+    assert first.due_on == TODAY + DAY
+
+
+def test_a_branch_that_never_opens_again_moves_nothing(session, make, branch, due_on, move):
+    branch.hours = [{"weekday": 7, "opens": "10:00", "closes": "12:00"}]
+    session.commit()
+    make.exception(TODAY, date(2200, 12, 31), branch_id=branch.id)
+    loan = due_on(1)
+    assert move() == []
+    assert loan.due_on == TODAY + DAY
+
+
+def test_lost_copies_move_as_well(session, make, desk, branch, due_on, move):
+    make.exception(TODAY + DAY, branch_id=branch.id)
+    loan = due_on(1)
+    losses.declare_lost(session, desk, loan, NOON)
+    session.commit()
+    assert loan.copy.condition is CopyCondition.LOST
+    assert move() == [loan]

@@ -1,0 +1,154 @@
+"""Check-in: the loan ends, the fine is charged, and the copy is led to where it belongs now."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from library.models import AccountEntry, Copy, CopyCondition, Hold, Loan, LoanClosing, PolicyKind
+from library.rules import locks, losses, places, routing, running
+from library.rules.borrowing import CheckNote
+from library.rules.desk import Desk
+from library.rules.errors import Refusal, Refused, Severity, refuse_if_any, refuses
+from library.rules.lending import ItemNotFound, after_last_scan, lock_scanned, see
+from library.rules.losses import ClaimOutcome, LoanClosed, NotClaimed
+from library.rules.places import Action
+from library.rules.routing import Route
+
+
+class ReturnedBeforeLoan(Refusal):
+    """The copy cannot have come back before it was lent."""
+
+    pointer = "/returned_at"
+
+
+@dataclass(frozen=True)
+class CheckIn:
+    """What a check-in found and did; `loan` is None where the copy was not out.
+
+    `charges` are the entries it wrote to the account: a fine, or what was given back for a copy that was lost.
+    """
+
+    copy: Copy
+    loan: Loan | None
+    route: Route
+    charges: list[AccountEntry] = field(default_factory=list)
+    warnings: list[Refusal] = field(default_factory=list)
+
+    @property
+    def hold(self) -> Hold | None:
+        """The hold that the copy serves now."""
+        return self.route.hold
+
+
+class WasMissing(Refusal):
+    """The copy was missing or lost, and is here again."""
+
+    severity = Severity.WARN
+    pointer = "/copy_barcode"
+    parameters = ("condition",)
+
+
+class NotFit(Refusal):
+    """The copy is not fit for the shelf."""
+
+    severity = Severity.WARN
+    pointer = "/copy_barcode"
+    parameters = ("condition",)
+
+
+@refuses(ItemNotFound, ReturnedBeforeLoan)
+def check_in(
+    session: Session, desk: Desk, copy_barcode: str, now: datetime, returned_at: datetime | None = None
+) -> CheckIn:
+    """Take a copy back and say where it goes; a copy that was not out is no error.
+
+    `returned_at` dates the return back (a book drop over the week-end); a moment to come counts as now.
+    """
+    seen = session.scalars(select(Copy).where(Copy.barcode == copy_barcode)).one_or_none()
+    if seen is not None:
+        losses.lock_payers(session, seen)
+    copy = lock_scanned(session, copy_barcode)
+    now = after_last_scan(copy, now)
+    if copy is None:
+        raise Refused([ItemNotFound()])
+    loan = locks.lock_open_loan(session, copy)
+    back_at = min(returned_at or now, now)
+    refuse_if_any([ReturnedBeforeLoan()] if loan is not None and back_at < loan.checked_out_at else [])
+    warnings = _warnings(copy, loan)
+    if loan is not None:
+        charges = close(session, desk, loan, LoanClosing.RETURNED, back_at, now)
+    else:
+        charges = losses.refund_paid(session, desk, copy, back_at, now)
+    places.move(Action.CHECK_IN, copy)
+    _restore(copy, loan)
+    see(copy, desk.here, now)
+    session.flush()
+    route = routing.route(session, copy, desk.here, now)
+    session.flush()
+    return CheckIn(copy, loan, route, charges, warnings)
+
+
+def _restore(copy: Copy, loan: Loan | None) -> None:
+    """A copy that was lent though it is not fit comes back as it went out: it belongs to its desk, not on a shelf."""
+    if loan is not None and loan.lent_condition is not None:
+        copy.condition = CopyCondition(loan.lent_condition)
+
+
+def _warnings(copy: Copy, loan: Loan | None) -> list[Refusal]:
+    warnings: list[Refusal] = []
+    if loan is not None and loan.lent_condition is not None:
+        warnings.append(NotFit(condition=loan.lent_condition))
+    if copy.condition in (CopyCondition.DAMAGED, CopyCondition.WITHDRAWN):
+        warnings.append(NotFit(condition=copy.condition.value))
+    elif copy.condition is not CopyCondition.USABLE:
+        warnings.append(WasMissing(condition=copy.condition.value))
+    if copy.check_note:
+        warnings.append(CheckNote(note=copy.check_note))
+    return warnings
+
+
+def close(
+    session: Session, desk: Desk, loan: Loan, closed_as: LoanClosing, back_at: datetime, now: datetime
+) -> list[AccountEntry]:
+    """End a loan: charge its fine, or give back what the policies give back for a copy that was lost."""
+    rules = losses.rules_of(session, loan)
+    lost = loan.lost_at is not None
+    fine = running.charge_fine(
+        session, loan, rules, back_at, now, desk, lost and bool(rules[PolicyKind.FINE_ON_LOST_RETURN])
+    )
+    given_back = losses.refund_found(session, desk, loan, rules, back_at, now) if lost else []
+    given_back += losses.lift_fine_of_loss(session, desk, loan, back_at, now)
+    loan.closed_at, loan.closed_as = back_at, closed_as
+    loan.closing_noted_at = now if now > back_at else None
+    loan.closed_by_id, loan.returned_branch_id = desk.actor_id, desk.branch.id if desk.branch else None
+    session.flush()
+    return [*([fine] if fine else []), *given_back]
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What became of a claim: the loan, and where the copy goes if it was found."""
+
+    loan: Loan
+    route: Route | None
+
+
+@refuses(LoanClosed, NotClaimed)
+def resolve_claim(session: Session, desk: Desk, loan: Loan, outcome: ClaimOutcome, now: datetime) -> Resolution:
+    """End a claim: the copy was found at this desk and the loan ends, or it is still missing and the loan goes on."""
+    loan = losses.lock_whole(session, loan)
+    action = Action.CLAIM_FOUND if outcome is ClaimOutcome.FOUND else Action.CLAIM_MISSING
+    refuse_if_any(losses.against(action, loan))
+    now = after_last_scan(loan.copy, now)
+    if outcome is ClaimOutcome.MISSING:
+        losses.reject_claim(loan, now)
+        session.flush()
+        return Resolution(loan, None)
+    close(session, desk, loan, LoanClosing.CLAIM_FOUND, now, now)
+    places.move(Action.CLAIM_FOUND, loan.copy)
+    _restore(loan.copy, loan)
+    see(loan.copy, desk.here, now)
+    session.flush()
+    return Resolution(loan, routing.route(session, loan.copy, desk.here, now))
