@@ -15,11 +15,12 @@ from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, shown
 from library.api.plumbing.texts import SURROGATE, Email, Lines, Password, SearchText, Text
 from library.extensions import db
-from library.models import Branch, PatronCategory, Role, User
+from library.models import Branch, HistoryMode, PatronCategory, Role, User
 from library.rules import users
 
 categories = Blueprint("patron-categories", "patron_category", "People")
 blp = Blueprint("users", "user", "People")
+HISTORY = "Whether loans that ended are forgotten in the night after (`cut`), later (`delayed`), or `kept`."
 LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
 
 
@@ -67,6 +68,7 @@ class UserSchema(Schema):
     expires_on = auto_field()
     patron_category_id = Ref(PatronCategory, allow_none=True)
     home_branch_id = Ref(Branch, allow_none=True)
+    history = auto_field()
     created_at = shown()
 
 
@@ -96,6 +98,7 @@ class OwnProfilePatchSchema(RequestSchema):
     phone = Text(50, allow_none=True)
     address = Lines(500, allow_none=True)
     language = Text(35, allow_none=True, pattern=LANGUAGE_TAG, metadata={"example": "de"})
+    history = Choice(HistoryMode, metadata={"description": HISTORY})
 
 
 class UserPatchSchema(OwnProfilePatchSchema):

@@ -1,13 +1,16 @@
-"""The commands: `flask users …`, `flask catalogue …`, `flask quickstart`."""
+"""The commands: `flask users`, `catalogue`, `circulation`, `jobs`, `check` and `quickstart`."""
 
 from flask import Flask
 
 from library.cli.catalogue import catalogue
+from library.cli.check import check
+from library.cli.circulation import circulation
+from library.cli.jobs import jobs
 from library.cli.quickstart import quickstart
 from library.cli.users import users
 
 
 def init_app(app: Flask) -> None:
     """Register every group of commands."""
-    for command in (users, catalogue, quickstart):
+    for command in (users, catalogue, circulation, jobs, check, quickstart):
         app.cli.add_command(command)

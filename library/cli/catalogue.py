@@ -1,7 +1,6 @@
 """`flask catalogue import`: takes a file of records into the catalogue, a batch and a transaction at a time."""
 
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -10,14 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from library.cli.common import first_line, ready_session
+from library.cli.common import caught_signals, first_line, ready_session
 from library.database import CATALOGUE, count_change, transaction
 from library.exchange.readers import Item, read_records
 from library.exchange.records import FormatError, RecordFault
@@ -91,7 +89,7 @@ def import_file(file: Path, on_duplicate: str, dry_run: bool) -> None:
     skipping what is there already. A dry run knows duplicates inside the file by their control numbers only.
     """
     started = time.perf_counter()
-    with ready_session() as session, _signals() as received:
+    with ready_session() as session, caught_signals() as received:
         run = Import(session, OnDuplicate(on_duplicate), dry_run, _show_fault)
         try:
             with _progress_bar(file) as progress:
@@ -112,29 +110,6 @@ def import_file(file: Path, on_duplicate: str, dry_run: bool) -> None:
         sys.exit(128 + received[0])
     if run.outcomes[Outcome.FAILED]:
         sys.exit(1)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals received so far, of Ctrl-C and SIGTERM: they end a run after the batch at hand, a second one at once.
-
-    An exception out of nowhere would hit the database's driver in the middle of a commit.
-    """
-    received: list[int] = []
-
-    def receive(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    caught: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in caught}
-    for number in before:
-        signal.signal(number, receive)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

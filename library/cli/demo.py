@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from library.cli import demo_books
 from library.cli.common import operator
+from library.cli.demo_desk import Scenes, lay_down_policies
 from library.cli.demo_loans import lend
 from library.cli.demo_people import (
     ACCOUNTS,
@@ -56,6 +57,9 @@ def fill(session: Session, password_hashes: Mapping[str, str], now: datetime) ->
     borrowers = [user for user in (*accounts, *patrons) if _may_borrow(user)]
     for_loan = [copy for copy in copies if not (copy.item_type and copy.item_type.not_for_loan)]
     lend(session, chance, librarian, for_loan, borrowers, list(branches.values()), now)
+    types = {kind.name: kind for kind in session.scalars(select(ItemType))}
+    lay_down_policies(session, categories, types, now.year)
+    Scenes(session, librarian, list(branches.values()), borrowers, now).play()
     _orders(session, chance, librarian, now)
 
 

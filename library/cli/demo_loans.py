@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from library.models import Branch, Copy, User
-from library.rules import calendar, loans
+from library.rules import calendar, lending, returns
+from library.rules.desk import Desk
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ def lend(
     """Let the desk lend and take back, in the order of time; the first of the patrons is the demo account's."""
     visits = _visits(chance, copies, patrons, branches, now)
     for visit in sorted(visits, key=lambda visit: visit.out_at):
-        desk = loans.Desk(librarian, visit.copy.home_branch)
-        loans.check_out(session, desk, visit.copy.barcode, visit.patron.card_barcode, visit.out_at)
+        desk = Desk(librarian, visit.copy.home_branch)
+        lending.check_out(session, desk, visit.copy.barcode, visit.patron.card_barcode, visit.out_at)
         if visit.back_at is not None:
-            loans.check_in(session, loans.Desk(librarian, visit.back_to), visit.copy.barcode, visit.back_at)
+            returns.check_in(session, Desk(librarian, visit.back_to), visit.copy.barcode, visit.back_at)
 
 
 def _visits(

@@ -3,7 +3,10 @@
 import os
 import socket
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -111,7 +114,7 @@ def _show_logins(shown: list[logins.Login]) -> None:
 
 
 def _serve(host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM, with what this command has prepared."""
+    """Serve until Ctrl-C or SIGTERM, with what this command has prepared; a worker beside it does the jobs."""
     from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
@@ -121,7 +124,7 @@ def _serve(host: str, port: int) -> None:
     os.environ["LIBRARY_ENV"] = "development"
     os.environ["LIBRARY_INSTANCE"] = current_app.instance_path
     os.environ["LIBRARY_DATABASE_URL"] = current_app.config["DATABASE_URL"]
-    Granian(
+    server = Granian(
         target="library:create_app",
         factory=True,
         address=str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]),
@@ -132,4 +135,21 @@ def _serve(host: str, port: int) -> None:
         log_level=LogLevels.error,
         # A worker told to stop before it was up would never hear it, and the server would wait for ever.
         workers_kill_timeout=STOP_SECONDS,
-    ).serve()
+    )
+    with _worker_beside():
+        server.serve()
+
+
+@contextmanager
+def _worker_beside() -> Iterator[None]:
+    """A worker for jobs as long as the block runs; in a session of its own, Ctrl-C comes to it through us only."""
+    command = [sys.executable, "-m", "flask", "--app", "library", "jobs", "run", "--with-parent"]
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.kill()

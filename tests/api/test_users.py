@@ -130,3 +130,14 @@ def test_nobodys_username_is_anothers_card(as_librarian, client, make):
     assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (409, "/card_barcode")
     assert as_librarian.post("/users", json={"card_barcode": "P 1 2@x"}).status_code == 422
     assert client.post("/users/login", json={"email": "jdoe", "password": "password123"}).status_code == 200
+
+
+def test_people_choose_how_long_what_they_read_is_remembered(as_patron, as_librarian):
+    assert as_patron.get("/users/me").json["history"] == "cut"
+    assert as_patron.change("/users/me", json={"history": "kept"}).json["history"] == "kept"
+    path = f"/users/{as_patron.user_id}"
+    assert as_librarian.get(path).json["history"] == "kept"
+    assert as_librarian.change(path, json={"history": "delayed"}).json["history"] == "delayed"
+    for answer in (as_patron.change("/users/me", json={"history": word}) for word in ("for ever", None)):
+        assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/history")
+    assert as_patron.get("/users/me").json["history"] == "delayed"

@@ -3,13 +3,20 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from library import create_app
+from library.database import make_session
 from library.extensions import db
+from library.models import Base
+
+from .commands import Commands
 
 Run = Callable[..., Result]
 
@@ -30,6 +37,18 @@ def runner(app: Flask) -> Run:
 def run(app: Flask) -> Run:
     """Commands on the migrated database under test."""
     return runner(app)
+
+
+@pytest.fixture
+def commands(app: Flask, tmp_path: Path) -> Commands:
+    """Commands in processes of their own, on the database under test."""
+    return Commands(app, tmp_path)
+
+
+@pytest.fixture
+def sandbox(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the application under test may be set."""
+    monkeypatch.setitem(app.config, "SANDBOX_CLOCK", True)
 
 
 @pytest.fixture
@@ -70,3 +89,15 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def instance(filled: Path, tmp_path: Path) -> Path:
     """A filled instance folder of this test's own."""
     return shutil.copytree(filled, tmp_path / "instance")
+
+
+@pytest.fixture
+def demo(app_in, instance):
+    """A session on the demo library."""
+    with app_in(instance).app_context(), make_session(db.engine) as session:
+        yield session
+
+
+def count(session: Session, noun: type[Base], *conditions: Any) -> int:
+    """How many rows there are of a table, or of those that meet the conditions."""
+    return session.scalar(select(func.count()).select_from(noun).where(*conditions)) or 0

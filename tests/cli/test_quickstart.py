@@ -9,36 +9,23 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import flask_migrate
 import pytest
 from served import DEADLINE, Served, free_port
-from sqlalchemy import func, select
 
-from library.cli.demo_people import EXPIRED, INACTIVE, UNCONFIRMED
 from library.cli.logins import new_password
 from library.database import make_session
 from library.extensions import db
 from library.models import (
-    Author,
-    AuthorKind,
     Book,
     Branch,
-    Copy,
-    CopyPlace,
-    Loan,
-    Order,
-    PatronCategory,
-    Role,
-    User,
 )
-from library.rules import loans
-from library.rules.errors import Refused
 
-from .conftest import runner
+from .conftest import count, runner
 
 QUICK = ("quickstart", "--no-serve")
 ROLES = ["admin", "librarian", "patron"]
@@ -58,64 +45,6 @@ def start(app, *options: str) -> dict[str, str]:
     result = runner(app)(*QUICK, *options)
     assert result.exit_code == 0, result.output
     return printed_logins(result.output)
-
-
-@pytest.fixture
-def demo(app_in, instance):
-    """A session on the demo library."""
-    with app_in(instance).app_context(), make_session(db.engine) as session:
-        yield session
-
-
-def count(session, noun, *conditions) -> int:
-    return session.scalar(select(func.count()).select_from(noun).where(*conditions))
-
-
-def test_the_demo_library_has_something_of_everything(demo):
-    assert count(demo, Book) == 521
-    bodies = demo.scalars(select(Author.name).where(Author.kind == AuthorKind.BODY))
-    assert "Unicode Consortium" in list(bodies)
-    assert count(demo, Author, Author.name == "Hergé", Author.kind == AuthorKind.PERSON) == 1
-    assert count(demo, Branch) == 3
-    assert demo.scalars(select(PatronCategory.name).where(PatronCategory.self_registration)).all() == ["Adult"]
-    copies = demo.execute(select(Copy.book_id, func.count()).group_by(Copy.book_id)).all()
-    assert len(copies) == 521
-    assert {number for _, number in copies} == {1, 2, 3}
-    assert {place for (place,) in demo.execute(select(Copy.place).distinct())} == {
-        CopyPlace.AVAILABLE,
-        CopyPlace.ON_LOAN,
-        CopyPlace.IN_TRANSIT,
-    }
-    assert count(demo, Copy, Copy.shelf_mark.is_(None)) == 0
-    assert count(demo, Order) == 2
-
-
-def test_the_desk_has_been_at_work(demo):
-    now = datetime.now(UTC)
-    for patron, (running, overdue, returned) in {None: (30, 8, 60), "patron": (2, 1, 3)}.items():
-        whose = () if patron is None else (Loan.patron.has(User.username == patron),)
-        assert count(demo, Loan, *whose, Loan.closed_at.is_(None), Loan.due_at >= now) == running
-        assert count(demo, Loan, *whose, Loan.closed_at.is_(None), Loan.due_at < now) == overdue
-        assert count(demo, Loan, *whose, Loan.closed_at.is_not(None)) == returned
-    assert count(demo, Loan, Loan.closed_at > now) == 0
-    begun = demo.scalars(select(Loan.checked_out_at).order_by(Loan.id)).all()
-    assert begun == sorted(begun)
-    assert now - begun[-1] < timedelta(days=4)
-
-
-@pytest.mark.parametrize(
-    ("card", "code"),
-    [(EXPIRED, "patron_expired"), (UNCONFIRMED, "patron_unconfirmed"), (INACTIVE, "patron_inactive")],
-)
-def test_some_cards_are_there_to_be_refused(demo, card, code):
-    librarian = demo.scalars(select(User).where(User.role == Role.LIBRARIAN)).one()
-    assert librarian.home_branch.name == "Main Library"
-    barcode = demo.scalar(
-        select(Copy.barcode).where(Copy.place == CopyPlace.AVAILABLE, ~Copy.item_type.has(not_for_loan=True))
-    )
-    with pytest.raises(Refused) as refused:
-        loans.check_out(demo, loans.Desk(librarian, librarian.home_branch), barcode, card, datetime.now(UTC))
-    assert [reason.code for reason in refused.value.reasons] == [code]
 
 
 def test_the_printed_logins_are_good_and_kept_for_the_owner_only(app_in, instance):
@@ -296,8 +225,9 @@ def open_loans(server: Quickstart) -> int:
 def test_end_to_end(quickstart, tmp_path):
     first = quickstart()
     assert list(first.logins) == ROLES
+    before = open_loans(first)
     lend(first)
-    assert open_loans(first) == 39
+    assert open_loans(first) == before + 1
     # A second one beside it, at the same port or over the same files, is told so and does no harm.
     for options, complaint in (
         (("--port", str(first.port)), "cannot listen"),
@@ -314,10 +244,28 @@ def test_end_to_end(quickstart, tmp_path):
 
     again = quickstart()
     assert again.logins == first.logins
-    assert open_loans(again) == 39
+    assert open_loans(again) == before + 1
     assert again.end(signal.SIGTERM) == ""
 
     fresh = quickstart("--fresh")
     assert not set(fresh.logins.values()) & set(first.logins.values())
-    assert open_loans(fresh) == 38
+    assert open_loans(fresh) == before
     assert fresh.end(signal.SIGINT) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_beside_the_server_does_the_jobs_and_ends_with_it(quickstart, number):
+    server = quickstart()
+    token = server.log_in("admin", server.logins["admin"])
+    asked = server.call("POST", "/jobs", {"kind": "nightly"}, token)
+    assert asked.status == 202, asked.data
+    end = time.monotonic() + DEADLINE
+    while (job := server.call("GET", asked.headers["Location"], token=token).json)["state"] in ("queued", "running"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert (job["state"], job["error"]) == ("done", None)
+    assert job["found"] == job["done"] + job["skipped"]
+    processes = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    children = processes.read_text(encoding="ascii").split() if processes.exists() else []
+    assert server.end(number) == ""
+    assert not [child for child in children if Path("/proc", child).exists()]

@@ -1,0 +1,109 @@
+"""`flask jobs run`: the worker that does what POST /jobs asks for."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from library.cli.circulation import named, night_of
+from library.cli.common import caught_signals, first_line, ready_session
+from library.database import transaction
+from library.models import Job
+from library.rules import jobs as rules
+from library.rules.nightly import Night, steps_of
+from library.working import patiently, work_step
+
+PAUSE_SECONDS = 1
+logger = logging.getLogger(__name__)
+
+jobs = AppGroup("jobs", help="Work that outlives its request.")
+
+
+@jobs.command("run")
+@click.option("--once", is_flag=True, help="End when no job waits.")
+@click.option("--with-parent", is_flag=True, help="End when the process that started this one is gone.")
+def run(once: bool, with_parent: bool) -> None:
+    """Do the jobs that wait, the oldest first, and go on until stopped (Ctrl-C or SIGTERM).
+
+    Several workers may run at once. A job whose worker was killed is taken up by another after ten minutes; one whose
+    worker was stopped, at once.
+    """
+    parent = os.getppid()
+    lost = False
+    try:
+        with ready_session() as session:
+            while not (with_parent and os.getppid() != parent):
+                try:
+                    busy, lost = work_next(session), False
+                except OperationalError as error:
+                    if not lost:
+                        click.echo(f"the database does not answer: {first_line(error)}", err=True)
+                    busy, lost = False, True
+                if once and not busy:
+                    sys.exit(1 if lost else 0)
+                if not busy:
+                    time.sleep(PAUSE_SECONDS)
+    except KeyboardInterrupt:
+        pass
+
+
+def work_next(session: Session) -> bool:
+    """Claim the job that has waited longest and do it; False where none waits.
+
+    A signal ends a worker at once while it waits; while it works, after the record at hand.
+    """
+    with transaction(session, write=False):
+        key = rules.next_free(session, datetime.now(UTC))
+    if key is None:
+        return False
+    with caught_signals() as received:
+        job = patiently(session, lambda: rules.claim(session, key, datetime.now(UTC)))
+        # Else another worker was faster.
+        if job is not None:
+            session.expunge(job)
+            _work(session, job, received)
+    if received:
+        raise KeyboardInterrupt
+    return True
+
+
+def _work(session: Session, job: Job, received: Sequence[int]) -> None:
+    """Do a claimed job to its end; a worker that is stopped meanwhile gives it back."""
+    night = night_of(job.runs_as_of or datetime.now(UTC))
+    try:
+        faults = _faults(session, job, night, received)
+    except rules.NotOurs:
+        click.echo(f"job {job.id} was taken over by another worker", err=True)
+        return
+    except OperationalError:
+        raise
+    except Exception as error:
+        # Else the next worker would take it up, and the one after that.
+        logger.exception("job %s could not be done", job.id)
+        faults = [f"it could not be done: {type(error).__name__}"]
+    with transaction(session, write=True):
+        if received:
+            rules.give_back(session, job)
+        else:
+            rules.finish(session, job, datetime.now(UTC), "; ".join(faults) or None)
+
+
+def _faults(session: Session, job: Job, night: Night, received: Sequence[int]) -> list[str]:
+    """Do the steps of a job; what went wrong, one sentence a step."""
+
+    def witness(session: Session, found: int, done: int, skipped: int) -> None:
+        rules.count(session, job, datetime.now(UTC), found, done, skipped)
+
+    faults = []
+    for kind in steps_of(job.kind):
+        tally = work_step(session, kind, night, witness, received)
+        if tally.failed:
+            faults.append(f"{named(kind)}: {tally.failed} of {tally.found} failed, first {tally.first_fault}")
+    return faults

@@ -1,0 +1,118 @@
+"""Work through what is due: one record, one short transaction, as often as a busy neighbour makes it necessary."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from library.database import transaction
+from library.models import JobKind
+from library.rules.jobs import NotOurs
+from library.rules.nightly import STEPS, Night, Part
+
+Answer = TypeVar("Answer")
+
+logger = logging.getLogger(__name__)
+TRIES = 4
+# PostgreSQL's serialization failure, deadlock and lock time-out; SQLite's busy. A statement that took too long.
+BUSY_STATES, SQLITE_BUSY, TOO_SLOW = ("40001", "40P01", "55P03"), 5, "57014"
+
+
+@dataclass
+class Tally:
+    """How many records a step looked at, changed and left as they were, and how many it could not do at all."""
+
+    found: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    first_fault: str | None = None
+
+    def __str__(self) -> str:
+        counted = f"found {self.found}, done {self.done}, skipped {self.skipped}"
+        return f"{counted}, failed {self.failed}: {self.first_fault}" if self.failed else counted
+
+
+# Told of each record in the transaction that does it: it found one, did one, left one.
+Witness = Callable[[Session, int, int, int], None]
+
+
+def no_witness(session: Session, found: int, done: int, skipped: int) -> None:
+    """Nobody wants to know."""
+
+
+def work_step(
+    session: Session,
+    kind: JobKind,
+    night: Night,
+    witness: Witness = no_witness,
+    stop: Sequence[int] = (),
+) -> Tally:
+    """Do one step of the night to its end, or until there is something in `stop`, and count.
+
+    A record that another holds on to is left to the next run. One that fails is logged and costs itself only.
+    """
+    tally = Tally()
+    for part in STEPS[kind]:
+        after: int | None = 0
+        while after is not None:
+            with transaction(session, write=False):
+                keys, after = part.due(session, night, after)
+            session.expunge_all()
+            for key in keys:
+                if stop:
+                    return tally
+                _work_record(session, part, night, key, witness, tally)
+    return tally
+
+
+def _work_record(session: Session, part: Part, night: Night, key: int, witness: Witness, tally: Tally) -> None:
+    tally.found += 1
+    try:
+        done = patiently(session, lambda: _do(session, part, night, key, witness))
+        tally.done, tally.skipped = tally.done + bool(done), tally.skipped + (not done)
+        if done is None:
+            patiently(session, lambda: witness(session, 1, 0, 1))
+    except NotOurs:
+        raise
+    except Exception as error:
+        if isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) != TOO_SLOW:
+            # The database is gone.
+            raise
+        logger.exception("%s %s could not be done", part.table.__tablename__, key)
+        tally.failed += 1
+        tally.first_fault = tally.first_fault or f"{part.table.__tablename__} {key}: {type(error).__name__}"
+        with transaction(session, write=True):
+            witness(session, 1, 0, 0)
+    finally:
+        # What this session remembers of rows others may change meanwhile.
+        session.expunge_all()
+
+
+def _do(session: Session, part: Part, night: Night, key: int, witness: Witness) -> bool:
+    done = part.do(session, night, key)
+    witness(session, 1, int(done), int(not done))
+    return done
+
+
+def patiently(session: Session, work: Callable[[], Answer]) -> Answer | None:
+    """Do something in a write transaction, again where another was in its way; None where it stays so."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            with transaction(session, write=True):
+                return work()
+        except DBAPIError as error:
+            if not _is_busy(error.orig):
+                raise
+            session.expunge_all()
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
+    return None
+
+
+def _is_busy(error: Any) -> bool:
+    return getattr(error, "sqlstate", None) in BUSY_STATES or getattr(error, "sqlite_errorcode", None) == SQLITE_BUSY
