@@ -1,30 +1,38 @@
 """Rows with sensible values, committed at once: `make.loan(copy=…, due_at=…)`."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from library.models import (
+    AccountEntry,
     Author,
     Base,
     Book,
     Branch,
+    CalendarException,
+    ChargeReason,
     ContributorRole,
     Copy,
     CopyPlace,
+    Hold,
+    HoldState,
     ItemType,
     Loan,
     Order,
     OrderLine,
     PatronCategory,
+    Policy,
+    PolicyKind,
     Role,
     Subject,
+    TransferLimit,
     User,
     UserSession,
 )
-from library.rules import catalogue, users, words
+from library.rules import catalogue, ledger, policies, transfers, users, words
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
@@ -130,10 +138,59 @@ class Factories:
             self.session.add(copy)
         return self._kept(loan)
 
+    def hold(self, book: Book | None = None, patron: User | None = None, **values: Any) -> Hold:
+        """A hold that waits, the last in its queue; `assigned_copy=` with a state makes one that was served."""
+        patron, copy = patron or self.user(), values.pop("assigned_copy", None)
+        book_id = copy.book_id if copy else (book or self.book()).id
+        pickup = values.pop("pickup_branch", None) or patron.home_branch or self.branch()
+        queued = values.setdefault("state", HoldState.QUEUED) is HoldState.QUEUED
+        served = {"assigned_copy_id": copy.id if copy else None, "sort_key": None}
+        if values["state"] is HoldState.READY:
+            served |= {"shelf_until_at": START + timedelta(days=7), "shelf_until_on": START.date() + timedelta(days=7)}
+        values = {"placed_at": START, "placed_on": START.date()} | values
+        values |= {"sort_key": next(self.numbers) * 1024} if queued else served | values
+        if copy is not None and values["state"] is HoldState.READY:
+            copy.place, copy.transit_to_branch_id = CopyPlace.ON_HOLD_SHELF, None
+        if copy is not None and values["state"] is HoldState.IN_TRANSIT:
+            copy.place, copy.transit_to_branch_id = CopyPlace.IN_TRANSIT, pickup.id
+        return self._kept(Hold(patron_id=patron.id, book_id=book_id, pickup_branch_id=pickup.id, **values))
+
+    def charge(
+        self,
+        patron: User | None = None,
+        cents: int = 500,
+        reason: ChargeReason = ChargeReason.MANUAL,
+        loan: Loan | None = None,
+    ) -> AccountEntry:
+        """What a patron owes: by hand, or for a loan of theirs."""
+        patron_id = loan.patron_id if loan else (patron or self.user()).id
+        entry = ledger.charge(self.session, patron_id, cents, reason, START, loan_id=loan.id if loan else None)
+        return self._kept(entry)
+
     def order(self, user: User | None = None, *books: Book) -> Order:
         user = user or self.librarian()
         lines = [OrderLine(book_id=book.id, quantity=1, position=at) for at, book in enumerate(books, 1)]
         return self._kept(Order(user_id=user.id, lines=lines, created_at=START, updated_at=START))
+
+    def policy(
+        self,
+        kind: str,
+        value: Any,
+        branch: Branch | None = None,
+        patron_category: PatronCategory | None = None,
+        item_type: ItemType | None = None,
+    ) -> Policy:
+        scope = {"branch": branch, "patron_category": patron_category, "item_type": item_type}
+        return self._kept(policies.save(self.session, Policy(kind=PolicyKind(kind), value=value), scope))
+
+    def exception(self, from_on: date, to_on: date | None = None, **values: Any) -> CalendarException:
+        return self._kept(CalendarException(from_on=from_on, to_on=to_on or from_on, **values))
+
+    def transfer_limit(
+        self, from_branch: Branch | None = None, to_branch: Branch | None = None, item_type: ItemType | None = None
+    ) -> TransferLimit:
+        way = {"from_branch": from_branch or self.branch(), "to_branch": to_branch or self.branch()}
+        return self._kept(transfers.save(self.session, TransferLimit(), way | {"item_type": item_type}))
 
     def row(self, row: Base) -> Any:
         """Any other row."""

@@ -2,7 +2,30 @@
 
 from flask import Flask
 
-from library.api import auth, books, branches, copies, headings, house, loans, orders, users
+from library.api import (
+    accounts,
+    auth,
+    availability,
+    blocks,
+    books,
+    branches,
+    calendars,
+    check_ins,
+    copies,
+    headings,
+    holds,
+    house,
+    jobs,
+    loans,
+    losses,
+    notices,
+    orders,
+    policies,
+    queues,
+    renewals,
+    summaries,
+    users,
+)
 from library.api.plumbing import edge, errors, limits, logs, pages
 from library.api.plumbing.document import Api
 from library.config import VERSION
@@ -11,19 +34,32 @@ RESOURCES = (
     auth.blp,
     users.blp,
     users.categories,
+    blocks.blp,
     books.blp,
+    availability.blp,
     headings.authors,
     headings.subjects,
     branches.branches,
     branches.item_types,
     copies.blp,
+    policies.blp,
+    policies.transfer_limits,
+    calendars.blp,
     loans.blp,
-    loans.check_ins,
+    check_ins.blp,
+    renewals.blp,
+    losses.blp,
+    summaries.blp,
+    accounts.blp,
+    jobs.blp,
+    holds.blp,
+    queues.blp,
+    notices.blp,
     orders.blp,
     house.blp,
 )
 
-FIRST_STEPS = """An integrated library system: the catalogue, the desk, orders.
+FIRST_STEPS = """An integrated library system: the catalogue, the desk, holds, money, orders.
 
 **First steps.** Register with `POST /users/register`, log in with `POST /users/login`, and send the `access_token`
 of the answer as `Authorization: Bearer …`. A fresh account is a patron's: it reads the catalogue with `GET /books`
@@ -32,6 +68,10 @@ use the log-in that the quickstart printed, or ask an admin for the role.
 
 **Habits.** Lists are arrays, paged with `page` and `page_size`; every error is `application/problem+json`;
 `PUT`, `PATCH` and `DELETE` want the ETag of what was read in `If-Match`.
+
+**At the desk.** A refused action answers 409 with every reason at once and changes nothing. Where all reasons only want
+to be confirmed, the answer carries a `confirm_token`: send it along and the action is done. Staff let others pass with
+`overrides: [{"code": …, "reason": …}]`. `POST …/preview` with the same body says what would happen.
 """
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, false
 
-from library.models import Base, Loan, Order, Role, User
+from library.models import AccountEntry, Base, Hold, Loan, Notice, Order, Role, User
 from library.rules.errors import Forbidden
 
 ANYONE = "anyone"
@@ -17,6 +17,14 @@ PATRON = ANONYMOUS | {
     "catalogue.read",
     "categories.read",
     "loans.read",
+    "loans.renew",
+    "loans.claim",
+    "holds.read",
+    "holds.write",
+    "accounts.read",
+    "notices.read",
+    "summary.own",
+    "policies.effective",
     "orders.read",
 }
 LIBRARIAN = PATRON | {
@@ -26,6 +34,16 @@ LIBRARIAN = PATRON | {
     "copies.write",
     "loans.check_out",
     "loans.check_in",
+    "loans.change",
+    "loans.lost",
+    "circulation.override",
+    "copies.mark",
+    "holds.queue",
+    "accounts.write",
+    "blocks.write",
+    "summary.read",
+    "policies.read",
+    "jobs.read",
     "orders.write",
 }
 ADMIN = LIBRARIAN | {
@@ -33,6 +51,10 @@ ADMIN = LIBRARIAN | {
     "categories.write",
     "branches.write",
     "item_types.write",
+    "policies.write",
+    "calendar.write",
+    "circulation.override_held",
+    "jobs.start",
 }
 PERMISSIONS: dict[Role | None, frozenset[str]] = {
     None: ANONYMOUS,
@@ -47,6 +69,9 @@ OPEN_CATALOGUE = frozenset({"catalogue.read"})
 OWN_ROWS: dict[type[Base], Callable[[User], ColumnElement[bool]]] = {
     User: lambda actor: User.id == actor.id,
     Loan: lambda actor: Loan.patron_id == actor.id,
+    Hold: lambda actor: Hold.patron_id == actor.id,
+    AccountEntry: lambda actor: AccountEntry.patron_id == actor.id,
+    Notice: lambda actor: Notice.patron_id == actor.id,
     Order: lambda actor: Order.user_id == actor.id,
 }
 

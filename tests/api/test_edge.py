@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from library.api.plumbing.errors import Problem
+from library.rules.borrowing import ItemOnLoan
 from library.rules.errors import Forbidden, Refused
-from library.rules.loans import ItemOnLoan
 
 FORM = {"type", "title", "status", "code", "detail", "request_id", "errors"}
 
