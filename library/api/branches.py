@@ -15,6 +15,7 @@ from library.rules import holdings
 
 branches = Blueprint("branches", "branch", "Holdings")
 item_types = Blueprint("item-types", "item_type", "Holdings")
+HOURS = "Opening hours by weekday; where none are recorded it is open every day."
 CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
 
 
@@ -45,7 +46,11 @@ class BranchSchema(Schema):
     id = shown()
     name = auto_field()
     time_zone = auto_field(field_class=TimeZone)
-    hours = ListOf(Nested(OpeningHoursSchema), max_length=50, metadata={"description": "Opening hours by weekday."})
+    hours = ListOf(
+        Nested(OpeningHoursSchema),
+        max_length=50,
+        metadata={"description": "Opening hours by weekday; where none are recorded it is open every day."},
+    )
     pickup_point = auto_field()
     address = lines()
 

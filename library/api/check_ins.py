@@ -28,7 +28,7 @@ blp = Blueprint("check-ins", "check_in", "Circulation")
 class CheckInInputSchema(RequestSchema):
     """What the desk scans to take a copy back."""
 
-    example: dict[str, Any] | None = {"copy_barcode": "C000000001"}
+    example: dict[str, Any] | None = {"copy_barcode": "B00006"}
 
     copy_barcode = Text(50, required=True)
     branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})

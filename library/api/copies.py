@@ -80,6 +80,7 @@ class CopyQuerySchema(QuerySchema):
     condition = Choice(CopyCondition)
     branch_id = QueryWhole(1, metadata={"description": "The branch where the copy is now."})
     home_branch_id = QueryWhole(1)
+    item_type_id = QueryWhole(1)
 
 
 @blp.route("/copies")

@@ -8,7 +8,7 @@ import marshmallow as ma
 from flask import current_app, g
 
 from library.api.plumbing.errors import Problem
-from library.api.plumbing.fields import Choice, Id, ListOf, Nested
+from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested
 from library.api.plumbing.gate import actor
 from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import RequestSchema
@@ -17,13 +17,24 @@ from library.extensions import db
 from library.models import Branch
 from library.rules.access import is_staff
 from library.rules.desk import Desk
+from library.rules.errors import Refusal
 from library.rules.routing import RouteAction
+
+
+class RefusalCode(Text):
+    """The code of a refusal that there is."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        code = super()._deserialize(value, attr, data, **kwargs)
+        if code not in Refusal.catalogue:
+            raise ma.ValidationError(Fault("There is no refusal with this code: see GET /refusals.", "unknown_value"))
+        return code
 
 
 class OverrideSchema(RequestSchema):
     """A refusal that staff let pass, and why."""
 
-    code = Text(50, required=True, metadata={"description": "Code of the refusal."})
+    code = RefusalCode(50, required=True, metadata={"description": "Code of the refusal."})
     reason = Text(500, 0, required=True, metadata={"description": "Why it is let pass; it is recorded."})
 
 

@@ -87,7 +87,7 @@ class LoanSchema(Schema):
 class CheckOutSchema(DeskInputSchema):
     """What the desk scans to lend a copy."""
 
-    example: dict[str, Any] | None = {"copy_barcode": "C000000001", "patron_barcode": "P000000001"}
+    example: dict[str, Any] | None = {"copy_barcode": "B00006", "patron_barcode": "P0001"}
 
     copy_barcode = Text(50, required=True)
     patron_barcode = Text(50, required=True)

@@ -67,6 +67,7 @@ class VerdictSchema(ma.Schema):
     index = ma.fields.Integer(metadata={"description": "Its number in the answer, from 0."})
     ok = Flag(metadata={"description": "Whether it was renewed."})
     loan = Rendered(LoanSchema)
+    charges = Rendered(AccountEntrySchema, many=True, metadata={"description": "The fine that had run up, if any."})
     errors = ma.fields.List(ma.fields.Nested(ProblemErrorSchema), metadata={"description": "Every reason against it."})
 
 
@@ -81,7 +82,13 @@ def told(verdicts: Sequence[renewals.Verdict]) -> dict[str, Any]:
     found = LoanSchema(many=True).dump([verdict.loan for verdict in verdicts])
     return {
         "results": [
-            {"index": verdict.index, "ok": verdict.ok, "loan": loan, "errors": refusal_errors(verdict.errors)}
+            {
+                "index": verdict.index,
+                "ok": verdict.ok,
+                "loan": loan,
+                "charges": AccountEntrySchema(many=True).dump(verdict.charges) if verdict.charges else [],
+                "errors": refusal_errors(verdict.errors),
+            }
             for verdict, loan in zip(verdicts, found, strict=True)
         ]
     }

@@ -89,5 +89,5 @@ class SummaryByCard(MethodView):
         """Read the page of the patron whose card was scanned."""
         user = db.session.scalars(users.find_users(actor(), card_barcode=query["card_barcode"])).one_or_none()
         if user is None:
-            raise Problem(404)
+            raise Problem(404, "There is no patron with this card barcode.")
         return page_of(user)

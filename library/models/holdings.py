@@ -42,7 +42,7 @@ class Branch(Versioned, Base):
 
     name: Mapped[str] = mapped_column(String(100), unique=True, doc="Name of the branch.")
     time_zone: Mapped[str] = mapped_column(String(64), default="UTC", doc="IANA time zone: `Europe/Berlin`.")
-    hours: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list, doc="Opening hours by weekday.")
+    hours: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list, doc="Opening hours; none: open every day.")
     pickup_point: Mapped[bool] = mapped_column(default=True, doc="Whether holds can be collected here.")
     address: Mapped[str | None] = mapped_column(String(500), doc="Postal address, lines separated by line feeds.")
 
@@ -90,7 +90,7 @@ class Copy(Versioned, Base):
     condition_note: Mapped[str | None] = mapped_column(String(500), doc="Why it was marked so.")
     shelf_mark: Mapped[str | None] = mapped_column(String(100), doc="Where it stands on the shelves.")
     price_cents: Mapped[int | None] = mapped_column(doc="Price in cents; unset or 0 means the item type's.")
-    not_for_loan: Mapped[bool] = mapped_column(default=False, doc="This copy stays in the house.")
+    not_for_loan: Mapped[bool] = mapped_column(default=False, doc="It stays in the house; so may its whole type.")
     check_note: Mapped[str | None] = mapped_column(String(200), doc="What the desk must check: `2 CDs`.")
     last_seen_at: Mapped[datetime | None] = mapped_column(doc="When the copy was last scanned.")
     last_seen_branch_id: Mapped[int | None] = mapped_column(ForeignKey("branches.id", ondelete="RESTRICT"))

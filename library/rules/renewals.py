@@ -112,7 +112,6 @@ class Outlook:
             rules,
             self.now,
             debt_counts=not rules[PolicyKind.RENEW_WHEN_DEBT],
-            pointer=None,
         )
         if stays_in_house(loan.copy):
             reasons.append(NotForLoan())
@@ -125,6 +124,9 @@ class Outlook:
         due = self.due(loan, card_counts)
         if due.at <= max(loan.due_at, self.now):
             reasons.append(WouldNotExtend(due_on=due.on.isoformat()))
+        for reason in reasons:
+            # The body of a renewal names neither the patron nor the copy.
+            reason.pointer = None
         return reasons
 
     def _too_soon(self, loan: Loan) -> list[Refusal]:
@@ -237,7 +239,7 @@ class Verdict:
     index: int
     loan: Loan
     errors: Sequence[Refusal]
-    confirm_token: str | None = None
+    charges: Sequence[AccountEntry] = ()
 
     @property
     def ok(self) -> bool:
@@ -252,8 +254,8 @@ def renew_many(session: Session, desk: Desk, loans: Sequence[Loan], now: datetim
     for index, loan in enumerate(loans):
         try:
             with session.begin_nested():
-                renew(session, desk, loan, now)
-            verdicts[index] = Verdict(index, loan, ())
+                done = renewed(session, renew(session, desk, loan, now))
+            verdicts[index] = Verdict(index, loan, (), done.charges)
         except Refused as refused:
             verdicts[index] = Verdict(index, loan, refused.reasons)
     return [verdicts[index] for index in range(len(loans))]

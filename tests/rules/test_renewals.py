@@ -180,7 +180,7 @@ def test_what_is_so_late_that_the_period_is_over_is_due_today(late, make, renew)
 
 def test_all_reasons_come_at_once_and_nothing_changes(session, make, patron, copy, late, renew):
     patron.active, patron.expires_on = False, TODAY - DAY
-    copy.condition = CopyCondition.LOST
+    copy.condition, copy.not_for_loan = CopyCondition.LOST, True
     late.renewals, late.lost_at = 2, NOON - DAY
     session.commit()
     make.row(PatronBlock(user_id=patron.id, scope=BlockScope.RENEWALS, reason="Noise.", created_at=NOON))
@@ -198,6 +198,7 @@ def test_all_reasons_come_at_once_and_nothing_changes(session, make, patron, cop
         "debt_limit": ("override", {"owed_cents": 501, "limit_cents": 500}),
         "overdue_limit": ("override", {"count": 1, "limit": 0}),
         "age_restricted": ("override", {"minimum_age": 18}),
+        "not_for_loan": ("override", {}),
         "renewal_limit": ("override", {"count": 2, "max": 2}),
         "held": ("override", {"waiting": 1}),
         "overdue": ("override", {"scope": "loan"}),
@@ -258,6 +259,11 @@ def test_what_is_overdue_may_keep_itself_or_all_from_being_renewed(
             with refused_for("overdue") as caught:
                 renew(loan=loan)
             assert caught.value.reasons[0].params == {"scope": scope}
+
+
+def test_a_loan_is_not_late_in_its_very_last_moment(make, renew):
+    make.policy("renew_overdue", "refuse_loan")
+    assert renew(now=SUNDAY)
 
 
 @pytest.mark.parametrize(("allowed", "codes"), [(False, ("debt_limit",)), (True, ())])

@@ -121,6 +121,7 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     """Add to an operation what the marks say: its name, who may call it, how it may fail, its conditions."""
     marks = info.get("library", {})
     doc["operationId"] = marks["operation"]
+    doc["description"] = "\n\n".join(filter(None, [doc.get("description"), _who_may(marks["permission"])]))
     responses = doc.setdefault("responses", {})
     for status in [code for code, answer in responses.items() if isinstance(answer, str) and code != "default"]:
         del responses[status]
@@ -157,6 +158,17 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, method: str, **_: Any
     if not parameters:
         del doc["parameters"]
     return doc
+
+
+def _who_may(permission: str) -> str:
+    """Who may call an operation, in a sentence: the document derives it from the page of permissions."""
+    if permission == access.ANYONE:
+        return "For anyone."
+    roles = [role for role, held in access.PERMISSIONS.items() if role is not None and permission in held]
+    named = (
+        "everybody signed in" if len(roles) == len(access.PERMISSIONS) - 1 else ", ".join(sorted(roles, reverse=True))
+    )
+    return f"For: {named} (permission `{permission}`)."
 
 
 _RETRY_AFTER = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}

@@ -146,6 +146,15 @@ def _from_refusal(error: Refused) -> Response:
     return Problem(409, sentence, "refused", reasons, confirm_token=error.confirm_token).response()
 
 
+def _from_forbidden(error: Forbidden) -> Response:
+    reason = {
+        "code": "permission_missing",
+        "detail": "Your role does not have this permission.",
+        "params": {"permission": str(error)},
+    }
+    return Problem(403, "Your role may not do this.", errors=[reason]).response()
+
+
 def _from_anything(error: Exception) -> Response:
     if current_app.testing:
         raise error
@@ -157,7 +166,7 @@ def init_app(app: Flask) -> None:
     """Catch what any part of a request may raise."""
     app.register_error_handler(Problem, lambda error: error.response())
     app.register_error_handler(Refused, _from_refusal)
-    app.register_error_handler(Forbidden, lambda _: Problem(403, "Your role may not do this.").response())
+    app.register_error_handler(Forbidden, _from_forbidden)
     app.register_error_handler(StaleDataError, lambda _: Problem(412).response())
     app.register_error_handler(HTTPException, _from_http)
     app.register_error_handler(OperationalError, _from_database)
