@@ -69,6 +69,11 @@ class TwoDesks:
     def now(self) -> datetime:
         return self.model.now
 
+    def note(self, said: str) -> None:
+        """Count a step, and tell it where a run has failed."""
+        self.steps += 1
+        note(said)
+
     # --- Both at once ------------------------------------------------------------------------------
 
     def both(
@@ -80,8 +85,7 @@ class TwoDesks:
         confirms: bool = False,
     ) -> None:
         """Do it in the model and by the rules, again with the token where they only ask to confirm it."""
-        self.steps += 1
-        note(f"{self.now:%d %b %H:%M} {said}")
+        self.note(f"{self.now:%d %b %H:%M} {said}")
         token = self._once(counter, expect, perform, None)
         if token and confirms:
             self._once(replace(counter, confirms=True), expect, perform, token)
@@ -416,7 +420,7 @@ class TwoDesks:
         self.both(step.value, Counter(None), lambda counter: expect(), lambda session, desk: work(session, step, night))
 
     def lay_down(self, kind: str, value: Any, place: int | None, category: int | None, item_type: int | None) -> None:
-        note(f"policy {kind} at {place}, {category}, {item_type}: {value}")
+        self.note(f"policy {kind} at {place}, {category}, {item_type}: {value}")
         scope = {"branch_id": place, "patron_category_id": category, "item_type_id": item_type}
         key = "-".join(str(one or 0) for one in scope.values())
         self.session.execute(delete(Policy).where(Policy.kind == kind, Policy.scope_key == key))
@@ -426,7 +430,9 @@ class TwoDesks:
 
     def forbid_or_allow(self, start: int, end: int, item_type: int | None) -> None:
         way, key = (start, end, item_type), f"{start}-{end}-{item_type or 0}"
-        note(f"transfers from {start} to {end} for {item_type}: {'allowed' if way in self.model.no_way else 'not'}")
+        self.note(
+            f"transfers from {start} to {end} for {item_type}: {'allowed' if way in self.model.no_way else 'not'}"
+        )
         if way in self.model.no_way:
             self.session.execute(delete(TransferLimit).where(TransferLimit.scope_key == key))
         else:
@@ -436,20 +442,20 @@ class TwoDesks:
         self.session.flush()
 
     def change_patron(self, person: Person, name: str, value: Any) -> None:
-        note(f"patron {person.id}: {name} is {value}")
+        self.note(f"patron {person.id}: {name} is {value}")
         setattr(person, name, value)
         setattr(self.session.get_one(User, person.id), name, value)
         self.session.flush()
 
     def block(self, person: Person, scope: BlockScope, until: date | None) -> None:
-        note(f"block patron {person.id}: {scope.value} until {until}")
+        self.note(f"block patron {person.id}: {scope.value} until {until}")
         person.blocks.append((scope.value, until))
         block = PatronBlock(user_id=person.id, scope=scope, until_on=until, reason="Loud.", created_at=START)
         self.session.add(block)
         self.session.flush()
 
     def unblock(self, person: Person) -> None:
-        note(f"patron {person.id} is blocked no more")
+        self.note(f"patron {person.id} is blocked no more")
         person.blocks.clear()
         self.session.execute(delete(PatronBlock).where(PatronBlock.user_id == person.id))
 

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from served import ROOT, TWENTY, Answer, Served
@@ -136,70 +138,92 @@ def test_two_admins_who_demote_each_other_leave_one(served: Served, token):
     assert len(admins) == 2
 
 
-def library(served: Served, token: str, copies: int, patrons: int) -> tuple[dict, dict, list[dict], list[dict]]:
-    """A branch, a book, copies of it and patrons, as they were answered."""
-    branch = served.call("POST", "/branches", {"name": "Main"}, token).json
-    book = served.call("POST", "/books", {"title": "Wanted"}, token).json
-    body = {"book_id": book["id"], "home_branch_id": branch["id"]}
-    made = [served.call("POST", "/copies", body, token).json for _ in range(copies)]
-    people = [served.call("POST", "/users", {"home_branch_id": branch["id"]}, token).json for _ in range(patrons)]
-    return branch, book, made, people
+class Desk:
+    """A branch of a real library, open to everybody at once: with a book, its copies and patrons."""
+
+    def __init__(self, served: Served, token: str, name: str, copies: int, patrons: int, **policies: object) -> None:
+        self.served, self.token = served, token
+        self.branch_id = self.made("/branches", {"name": name})["id"]
+        self.book_id = self.made("/books", {"title": name})["id"]
+        copy = {"book_id": self.book_id, "home_branch_id": self.branch_id}
+        self.copies = [self.made("/copies", copy) for _ in range(copies)]
+        self.patrons = [self.made("/users", {"home_branch_id": self.branch_id}) for _ in range(patrons)]
+        for kind, value in policies.items():
+            self.made("/policies", {"kind": kind, "value": value, "branch_id": self.branch_id})
+
+    def get(self, path: str) -> Any:
+        return self.served.call("GET", path, token=self.token).json
+
+    def post(self, path: str, body: dict) -> Answer:
+        """Again where the server was too busy, as Retry-After says, and confirmed where it asks for that."""
+        for _ in range(50):
+            answer = self.served.call("POST", path, body, self.token)
+            if answer.status == 409 and answer.json.get("confirm_token"):
+                # What was confirmed may have changed meanwhile: then it asks again.
+                body = body | {"confirm_token": answer.json["confirm_token"]}
+            elif answer.status != 503:
+                return answer
+        raise AssertionError(answer.data)
+
+    def made(self, path: str, body: dict) -> Any:
+        """What a POST makes."""
+        answer = self.post(path, body)
+        assert answer.status == 201, answer.data
+        return answer.json
+
+    def lend(self, copy: dict, patron: dict) -> Answer:
+        barcodes = {"copy_barcode": copy["barcode"], "patron_barcode": patron["card_barcode"]}
+        return self.post("/loans", barcodes | {"branch_id": self.branch_id})
+
+    def take_back(self, copy: dict) -> Answer:
+        return self.post("/check-ins", {"copy_barcode": copy["barcode"], "branch_id": self.branch_id})
+
+    def loans(self, query: str) -> list[dict]:
+        return self.get(f"/loans?branch_id={self.branch_id}&page_size=100&{query}")
 
 
-def lay_down(served: Served, token: str, kind: str, value: object) -> None:
-    answer = served.call("POST", "/policies", {"kind": kind, "value": value}, token)
-    assert answer.status == 201, answer.data
+@pytest.fixture(scope="module")
+def open_desk(new_database, tmp_path_factory):
+    """Call it for a desk; all of them are at one server, and everything must fit together when they close."""
+    served = Served(tmp_path_factory.mktemp("desks"), new_database())
+    admin = served.admin()
+    yield partial(Desk, served, admin)
+    try:
+        assert "well" in served.flask("check")
+    finally:
+        served.stop()
 
 
 def codes(answer: Answer) -> list[str]:
     return [error["code"] for error in answer.json["errors"] if error["severity"] != "warn"]
 
 
-def insist(served: Served, token: str, path: str, body: dict) -> Answer:
-    """A POST that is made again where the server was too busy, as Retry-After says, and confirmed where it asks."""
-    for _ in range(50):
-        answer = served.call("POST", path, body, token)
-        if answer.status == 409 and answer.json.get("confirm_token"):
-            # What was confirmed may have changed meanwhile: then it asks again.
-            body = body | {"confirm_token": answer.json["confirm_token"]}
-        elif answer.status != 503:
-            return answer
-    raise AssertionError(answer.data)
-
-
-def test_fifty_clients_and_five_copies(served: Served, token):
-    branch, book, copies, patrons = library(served, token, 5, 50)
-    lay_down(served, token, "max_renewals", 3)
-    barcodes = {copy["id"]: copy["barcode"] for copy in copies}
+def test_fifty_clients_and_five_copies(open_desk):
+    desk = open_desk("Fifty", copies=5, patrons=50, max_renewals=3)
+    copies = {copy["id"]: copy for copy in desk.copies}
     statuses: set[int] = set()
-
-    def post(path: str, body: dict) -> Answer:
-        answer = insist(served, token, path, body)
-        statuses.add(answer.status)
-        return answer
 
     def come_in(at: int) -> list[int]:
         """Take what is set aside, or any copy, and give it back; or wait for one. The loans that were answered."""
-        lent, patron = [], patrons[at]
+        lent, patron = [], desk.patrons[at]
         for number in range(4):
-            ready = served.call("GET", f"/holds?patron_id={patron['id']}&state=ready", token=token).json
-            copy_id = ready[0]["assigned_copy_id"] if ready else copies[(at + number) % 5]["id"]
-            desk = {"copy_barcode": barcodes[copy_id], "branch_id": branch["id"]}
-            answer = post("/loans", desk | {"patron_barcode": patron["card_barcode"]})
-            if answer.status == 201:
-                lent.append(answer.json["id"])
-                post(f"/loans/{lent[-1]}/renewals", {})
-                post("/check-ins", desk)
+            ready = desk.get(f"/holds?patron_id={patron['id']}&state=ready")
+            copy = copies[ready[0]["assigned_copy_id"]] if ready else desk.copies[(at + number) % 5]
+            answers = [desk.lend(copy, patron)]
+            if answers[0].status == 201:
+                lent.append(answers[0].json["id"])
+                answers += [desk.post(f"/loans/{lent[-1]}/renewals", {}), desk.take_back(copy)]
             else:
-                post("/holds", {"book_id": book["id"], "patron_id": patron["id"]})
+                answers += [desk.post("/holds", {"book_id": desk.book_id, "patron_id": patron["id"]})]
+            statuses.update(answer.status for answer in answers)
         return lent
 
     lent = at_once([lambda at=at: come_in(at) for at in range(50)], threads=50)
     assert statuses == {200, 201, 409}
-    served.flask("check")
+    assert "well" in desk.served.flask("check")
     found = []
-    for copy in copies:
-        loans = served.call("GET", f"/loans?copy_id={copy['id']}&page_size=100", token=token).json
+    for key in copies:
+        loans = desk.loans(f"copy_id={key}")
         found += [loan["id"] for loan in loans]
         # Moments are told in one length: their texts stand in their order.
         spans = sorted((loan["checked_out_at"], loan["id"], loan["closed_at"] or "9999") for loan in loans)
@@ -208,78 +232,62 @@ def test_fifty_clients_and_five_copies(served: Served, token):
     assert len(found) > len(copies)
 
 
-def test_a_limit_is_passed_by_nobody(served: Served, token):
-    branch, _, copies, (patron,) = library(served, token, 50, 1)
-    lay_down(served, token, "max_loans", 7)
-    desk = {"patron_barcode": patron["card_barcode"], "branch_id": branch["id"]}
-
-    lend = [desk | {"copy_barcode": copy["barcode"]} for copy in copies]
-    answers = at_once([lambda body=body: insist(served, token, "/loans", body) for body in lend], threads=50)
+def test_a_limit_is_passed_by_nobody(open_desk):
+    desk = open_desk("Limit", copies=50, patrons=1, max_loans=7)
+    answers = at_once([lambda copy=copy: desk.lend(copy, desk.patrons[0]) for copy in desk.copies], threads=50)
     assert sorted(answer.status for answer in answers) == [201] * 7 + [409] * 43
     assert all("loan_limit" in codes(answer) for answer in answers if answer.status == 409)
-    assert len(served.call("GET", "/loans?status=open&page_size=100", token=token).json) == 7
-    served.flask("check")
+    assert len(desk.loans("status=open")) == 7
 
 
-def test_twenty_holds_at_once_stand_one_behind_another(served: Served, token):
-    _, book, _, patrons = library(served, token, 1, 20)
-    place = [{"book_id": book["id"], "patron_id": patron["id"]} for patron in patrons]
-    answers = at_once([lambda body=body: served.call("POST", "/holds", body, token) for body in place], threads=20)
+def test_twenty_holds_at_once_stand_one_behind_another(open_desk):
+    desk = open_desk("Twenty", copies=1, patrons=20)
+    place = [{"book_id": desk.book_id, "patron_id": patron["id"]} for patron in desk.patrons]
+    answers = at_once([lambda body=body: desk.post("/holds", body) for body in place], threads=20)
     assert [answer.status for answer in answers] == [201] * 20
-    queue = served.call("GET", f"/books/{book['id']}/queue", token=token).json["holds"]
+    queue = desk.get(f"/books/{desk.book_id}/queue")["holds"]
     assert [(hold["position"], hold["queue_length"]) for hold in queue] == [(at, 20) for at in range(1, 21)]
-    assert {hold["patron_id"] for hold in queue} == {patron["id"] for patron in patrons}
+    assert {hold["patron_id"] for hold in queue} == {patron["id"] for patron in desk.patrons}
     # Half of them go, all at once: those who stay move up.
-    leaving = [hold["id"] for hold in queue[::2]]
-    cancel = [lambda key=key: served.call("POST", f"/holds/{key}/cancel", {}, token) for key in leaving]
+    cancel = [lambda key=hold["id"]: desk.post(f"/holds/{key}/cancel", {}) for hold in queue[::2]]
     assert {answer.status for answer in at_once(cancel)} == {200}
-    left = served.call("GET", f"/books/{book['id']}/queue", token=token).json["holds"]
+    left = desk.get(f"/books/{desk.book_id}/queue")["holds"]
     assert [hold["id"] for hold in left] == [hold["id"] for hold in queue[1::2]]
     assert [hold["position"] for hold in left] == list(range(1, 11))
-    served.flask("check")
 
 
-def test_of_parallel_payments_of_one_charge_one_wins(served: Served, token):
-    branch, _, _, (patron,) = library(served, token, 0, 1)
-    about = {"patron_id": patron["id"], "branch_id": branch["id"]}
-    charges = [served.call("POST", "/charges", about | {"amount_cents": 500}, token).json for _ in range(2)]
-    pay = about | {"amount_cents": 500, "method": "cash", "charge_ids": [charges[0]["id"]]}
-    answers = at_once([lambda: served.call("POST", "/payments", pay, token)] * 16)
+def test_of_parallel_payments_of_one_charge_one_wins(open_desk):
+    desk = open_desk("Money", copies=0, patrons=1)
+    about = {"patron_id": desk.patrons[0]["id"], "branch_id": desk.branch_id}
+    charge, _ = (desk.made("/charges", about | {"amount_cents": 500}) for _ in range(2))
+    pay = about | {"amount_cents": 500, "method": "cash", "charge_ids": [charge["id"]]}
+    answers = at_once([lambda: desk.post("/payments", pay)] * 16)
     assert sorted(answer.status for answer in answers) == [201] + [409] * 15
     assert {tuple(codes(answer)) for answer in answers if answer.status == 409} == {("exceeds_open_amount",)}
-    account = served.call("GET", f"/accounts/{patron['id']}", token=token).json
+    account = desk.get(f"/accounts/{about['patron_id']}")
     assert (account["balance_cents"], account["credit_cents"]) == (500, 0)
-    served.flask("check")
 
 
-def test_the_night_comes_while_desks_are_at_work(served: Served, token):
-    branch, _, copies, patrons = library(served, token, 12, 12)
-    # Lent until the end of today, they all renew themselves tonight; nobody may for long.
-    lay_down(served, token, "loan_period", {"number": 0, "unit": "days"})
-    lay_down(served, token, "renewal_period", {"number": 7, "unit": "days"})
-    lay_down(served, token, "auto_renew", True)
-    desks = [
-        {"copy_barcode": copy["barcode"], "patron_barcode": patron["card_barcode"], "branch_id": branch["id"]}
-        for copy, patron in zip(copies, patrons, strict=True)
-    ]
+def test_the_night_comes_while_desks_are_at_work(open_desk):
+    days = {"unit": "days"}
+    # Lent until the end of today, each of them renews itself tonight.
+    lengths = {"loan_period": days | {"number": 0}, "renewal_period": days | {"number": 7}}
+    desk = open_desk("Night", copies=12, patrons=12, auto_renew=True, **lengths)
 
-    def work(desk: dict) -> list[int]:
-        back = {name: desk[name] for name in ("copy_barcode", "branch_id")}
-        done = []
+    def work(copy: dict, patron: dict) -> set[int]:
+        statuses = {desk.lend(copy, patron).status}
         for _ in range(4):
-            done += [insist(served, token, "/loans", desk).status]
-            done += [insist(served, token, "/check-ins", back).status]
-        return [*done, insist(served, token, "/loans", desk).status]
+            statuses |= {desk.take_back(copy).status, desk.lend(copy, patron).status}
+        return statuses
 
     night = [sys.executable, "-m", "flask", "--app", "wsgi", "circulation", "nightly"]
-    options = {"cwd": ROOT, "env": served.environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    options = {"cwd": ROOT, "env": desk.served.environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     nights = [subprocess.Popen(night, **options) for _ in range(3)]
-    statuses = at_once([lambda desk=desk: work(desk) for desk in desks], threads=12)
+    pairs = list(zip(desk.copies, desk.patrons, strict=True))
+    statuses = at_once([lambda pair=pair: work(*pair) for pair in pairs], threads=12)
     printed = [process.communicate(timeout=120)[0].decode() for process in nights]
     assert [process.returncode for process in nights] == [0, 0, 0], printed
-    assert {status for each in statuses for status in each} == {200, 201}
-    served.flask("circulation", "nightly")
-    served.flask("check")
+    assert set().union(*statuses) == {200, 201}
+    desk.served.flask("circulation", "nightly")
     # Once a loan, however many nights there were.
-    loans = served.call("GET", "/loans?status=open&page_size=100", token=token).json
-    assert [loan["renewals"] for loan in loans] == [1] * 12
+    assert [loan["renewals"] for loan in desk.loans("status=open")] == [1] * 12
