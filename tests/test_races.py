@@ -41,10 +41,11 @@ def storm(port: int, token: str, bodies: list[dict]) -> list[tuple[int, str]]:
 
 def test_fifty_desks_lend_one_copy_once(served: Served, token):
     branch = served.call("POST", "/branches", {"name": "Main"}, token).json
-    book = served.call("POST", "/books", {"title": "Wanted"}, token).json
     patrons = [served.call("POST", "/users", {}, token).json["card_barcode"] for _ in range(50)]
     with ProcessPoolExecutor(5) as processes:
         for _ in range(3):
+            # Of a book of its own: who has won one copy would be asked to confirm another of the same title.
+            book = served.call("POST", "/books", {"title": "Wanted"}, token).json
             copy = served.call("POST", "/copies", {"book_id": book["id"], "home_branch_id": branch["id"]}, token).json
             bodies = [
                 {"copy_barcode": copy["barcode"], "patron_barcode": patron, "branch_id": branch["id"]}
