@@ -2,6 +2,7 @@
 
 import click
 from flask.cli import with_appcontext
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from library.cli.common import ready_session
@@ -18,8 +19,8 @@ def check() -> None:
     any, or if the database does not have today's tables.
     """
     with ready_session() as session:
-        _read_one_snapshot(session)
         with transaction(session, write=False):
+            _read_one_snapshot(session)
             violations = check_invariants(session)
     for violation in violations:
         click.echo(violation)
@@ -31,4 +32,4 @@ def check() -> None:
 def _read_one_snapshot(session: Session) -> None:
     """See all tables as of one moment, which a reader of SQLite always does: desks may be at work meanwhile."""
     if session.get_bind().dialect.name == "postgresql":
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

@@ -320,7 +320,8 @@ def test_what_was_lost_and_paid_waits_until_nothing_is_given_back(session, make,
         make.policy(kind, value)
     lost_at = START + 40 * DAY
     loan = ended(lost_at + DAY, closed_as=LoanClosing.LOST_PAID, lost_at=lost_at)
-    work(session, "cut_history", lost_at + timedelta(days=days or 2))
+    # The whole of the last day is still within.
+    work(session, "cut_history", lost_at + timedelta(days=days or 2, hours=5))
     assert is_cut(session, loan) is (days is None)
     work(session, "cut_history", lost_at + timedelta(days=(days or 2) + 1))
     assert is_cut(session, loan) is (days != 5000)
