@@ -12,7 +12,7 @@ from library.models import Branch, Copy, CopyPlace, HistoryMode, Role, User
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 HOURS = {1: ("09:00", "17:00"), 2: ("09:00", "17:00"), 4: ("09:00", "20:00"), 5: ("09:00", "17:00")}
-HOLIDAY, SUNDAY = date(2026, 3, 20), date(2026, 3, 22)
+HOLIDAY, OPEN_WEDNESDAY = date(2026, 3, 20), date(2026, 3, 4)
 CLOSED_WEEK = (date(2026, 3, 9), date(2026, 3, 12))
 LENGTHS = [{"number": number, "unit": unit} for number, unit in ((0, "days"), (2, "days"), (14, "days"), (5, "hours"))]
 # What policies may say, the shipped defaults among it.
@@ -38,7 +38,7 @@ VALUES: dict[str, list[Any]] = {
     "forgive_on_renewal": [False, True],
     "due_on_closed_day": ["next_open", "same_weekday", "keep"],
     "hours_loan_ends": ["last_closing", "next_opening"],
-    "hard_due_on": [None, "2026-03-20", "2026-04-05"],
+    "hard_due_on": [None, "2026-03-02", "2026-03-05", "2026-04-05"],
     "holds_allowed": [True, True, True, False],
     "holds_on_shelf": [True, False],
     "expire_ready_when_not_needed": [False, True],
@@ -49,7 +49,7 @@ VALUES: dict[str, list[Any]] = {
         {"per": "hour", "cents": 3},
         None,
     ],
-    "grace": LENGTHS[:2],
+    "grace": [{"number": number, "unit": "days"} for number in (0, 1, 2)],
     "grace_counts": [True, False],
     "fine_cap_cents": [None, 0, 40],
     "cap_at_price": [False, True],
@@ -76,7 +76,7 @@ class Cast:
         far = make.branch(name="Auckland", time_zone="Pacific/Auckland", hours=week, pickup_point=False)
         make.exception(*CLOSED_WEEK, branch_id=here.id)
         make.exception(HOLIDAY)
-        make.exception(SUNDAY, is_open=True, branch_id=here.id)
+        make.exception(OPEN_WEDNESDAY, is_open=True, branch_id=here.id)
         adults, children = make.category(), make.category()
         plain, dear = make.item_type(), make.item_type(default_price_cents=1500)
         stays, unheld = make.item_type(not_for_loan=True), make.item_type(holdable=False)
@@ -90,10 +90,9 @@ class Cast:
         make.copy(book=three, home_branch=here, item_type_id=stays.id)
         make.copy(book=three, home_branch=there, item_type_id=plain.id, price_cents=30)
         make.user(patron_category=adults, home_branch=here, history=HistoryMode.CUT)
-        make.user(patron_category=adults, home_branch=there, expires_on=date(2026, 4, 1), history=HistoryMode.KEPT)
+        make.user(patron_category=adults, home_branch=there, expires_on=CLOSED_WEEK[1], history=HistoryMode.KEPT)
         make.user(patron_category=children, home_branch=far, birth_date=date(2014, 3, 15), history=HistoryMode.DELAYED)
-        make.user(birth_date=date(2000, 1, 1), home_branch=here, history=HistoryMode.CUT)
-        make.user(patron_category=adults, history=HistoryMode.DELAYED)
+        make.user(birth_date=date(2000, 1, 1), history=HistoryMode.DELAYED)
         make.user(role=Role.LIBRARIAN, home_branch=here)
         make.user(role=Role.ADMIN, home_branch=there)
 
@@ -129,5 +128,5 @@ class Cast:
         if row.name == "Berlin":
             first, last = CLOSED_WEEK
             place.closed |= {first + DAY * more for more in range((last - first).days + 1)}
-            place.opened.add(SUNDAY)
+            place.opened.add(OPEN_WEDNESDAY)
         return place

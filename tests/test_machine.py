@@ -59,6 +59,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.desks = TwoDesks(cast)
         self.model = self.desks.model
+        self.kinds: list[str] = []
 
     def teardown(self) -> None:
         self.desks.close()
@@ -78,11 +79,17 @@ class Machine(RuleBasedStateMachine):
 
     # --- The desk ----------------------------------------------------------------------------------
 
-    @initialize(usual=dice, policies=st.lists(dice, min_size=5, max_size=20), loans=st.lists(dice, max_size=5))
-    def open_the_library(self, usual: Dice, policies: list[Dice], loans: list[Dice]) -> None:
-        """Without fines and with loans of four weeks little would happen: these two are laid down for everybody."""
+    @initialize(
+        usual=dice, kinds=dice, policies=st.lists(dice, min_size=5, max_size=20), loans=st.lists(dice, max_size=5)
+    )
+    def open_the_library(self, usual: Dice, kinds: Dice, policies: list[Dice], loans: list[Dice]) -> None:
+        """Some kinds of policies are laid down, mostly the same few, so that narrow rows contradict wide ones.
+
+        Without fines and with loans of four weeks little would happen: these two are laid down for everybody.
+        """
         for kind in ("fine_rate", "loan_period"):
             self.desks.lay_down(kind, usual.of(VALUES[kind]), None, None, None)
+        self.kinds = [kinds.of(sorted(VALUES)) for _ in range(7)]
         for each in policies:
             self.lay_down(each)
         for each in loans:
@@ -171,10 +178,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(dice=dice)
     def wait(self, dice: Dice) -> None:
-        """Somebody wants a title that is out."""
-        out = [loan.item for loan in self.model.open_loans()] or self.desks.items
-        pickup = dice.of(self.desks.places[:2])
-        self.desks.place_hold(self.counter(dice), self.person(dice), dice.of(out).book, None, pickup.id, None)
+        """Somebody wants what is out: any copy of it, or just this one."""
+        item = dice.of([loan.item for loan in self.model.open_loans()] or self.desks.items)
+        copy, pickup = dice.of([None, None, item]), dice.of(self.desks.places[:2])
+        self.desks.place_hold(self.counter(dice), self.person(dice), item.book, copy, pickup.id, None)
 
     @rule(dice=dice)
     def place_hold(self, dice: Dice) -> None:
@@ -262,7 +269,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(dice=dice)
     def pass_time(self, dice: Dice) -> None:
-        self.model.now += timedelta(hours=dice.of([1, 3, 9, 24, 26, 72, 24 * 8, 24 * 20]))
+        """Some hours, or until soon after something was due."""
+        later = [timedelta(hours=hours) for hours in (1, 3, 9, 24, 26, 72, 24 * 8)]
+        ends = [loan.due_at for loan in self.model.open_loans()]
+        ends += [hold.shelf_until for hold in self.model.holds if hold.state == "ready"]
+        until = dice.of([self.model.now, *ends]) + dice.of(later)
+        # What ends with the last second of a day has ended in the next.
+        self.model.now = max(until + timedelta(seconds=1), self.model.now + timedelta(hours=1)).replace(second=0)
 
     @rule(dice=dice)
     def night(self, dice: Dice) -> None:
@@ -271,11 +284,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(dice=dice)
     def lay_down(self, dice: Dice) -> None:
-        kind = dice.of(sorted(VALUES))
+        kind = dice.of(sorted(VALUES) if dice.seldom(3) else self.kinds)
         value = dice.of(VALUES[kind])
         categories = sorted({person.category for person in self.desks.patrons if person.category})
         types = sorted({item.kind.id for item in self.desks.items})
-        scopes = ([None] * 6 + places for places in (list(self.model.places), categories, types))
+        scopes = ([None] * 4 + places for places in (list(self.model.places), categories, types))
         self.desks.lay_down(kind, value, *(dice.of(scope) for scope in scopes))
 
     @rule(dice=dice)

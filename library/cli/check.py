@@ -18,10 +18,9 @@ def check() -> None:
     It changes nothing and may run while desks work. Prints a line for each fault, and ends with status 1 if there are
     any, or if the database does not have today's tables.
     """
-    with ready_session() as session:
-        with transaction(session, write=False):
-            _read_one_snapshot(session)
-            violations = check_invariants(session)
+    with ready_session() as session, transaction(session, write=False):
+        _read_one_snapshot(session)
+        violations = check_invariants(session)
     for violation in violations:
         click.echo(violation)
     if violations:
