@@ -278,11 +278,6 @@ def served_by(copy: Copy, own: Iterable[Hold]) -> Hold | None:
     return min(fitting, key=lambda hold: (hold.assigned_copy_id != copy.id, hold.placed_at, hold.id), default=None)
 
 
-def hold_for(session: Session, patron: User, copy: Copy) -> Hold | None:
-    """The patron's own hold that lending them this copy serves."""
-    return served_by(copy, own_holds(session, patron, [copy.book_id]))
-
-
 def fulfil(session: Session, hold: Hold, copy: Copy, desk: Desk, now: datetime) -> Route | None:
     """End a hold because its patron borrows a copy; another one set aside for it passes on: where that goes now."""
     if hold.assigned_copy_id not in (None, copy.id):

@@ -154,7 +154,7 @@ def _due(session: Session, case: Case, due_at: datetime | None, card_counts: boo
 
 def _lend(session: Session, desk: Desk, case: Case, due: due_dates.Due) -> Loan:
     copy, now = case.copy, case.now
-    own_hold = holds.hold_for(session, case.patron, copy)
+    own_hold = holds.served_by(copy, case.facts.own_holds)
     if copy.condition is CopyCondition.LOST:
         losses.refund_paid(session, desk, copy, now, now)
     loan = Loan(

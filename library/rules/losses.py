@@ -172,9 +172,9 @@ def refund_found(
     return reversed_
 
 
-def lock_payers(session: Session, copy: Copy) -> None:
+def lock_payers(session: Session, barcode: str) -> None:
     """What a lost copy cost may be given back: the accounts are then locked first, as everywhere."""
-    lost = select(Loan.patron_id).where(Loan.copy_id == copy.id, Loan.lost_at.is_not(None))
+    lost = select(Loan.patron_id).join(Loan.copy).where(Copy.barcode == barcode, Loan.lost_at.is_not(None))
     for patron_id in sorted(key for key in session.scalars(lost.distinct()) if key is not None):
         locks.lock_patron_by_id(session, patron_id)
 

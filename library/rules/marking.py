@@ -38,7 +38,7 @@ def mark(session: Session, desk: Desk, copy: Copy, mark_as: Mark, reason: str, n
 
     A copy that is usable again and at hand is led on like one that was just scanned.
     """
-    losses.lock_payers(session, copy)
+    losses.lock_payers(session, copy.barcode)
     locks.lock_queue(session, copy.book_id)
     locks.lock_copy_by_id(session, copy.id)
     action = Action(f"mark_{mark_as.value}")

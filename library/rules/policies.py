@@ -45,7 +45,6 @@ __all__ = [
     "value_of",
 ]
 
-LOAN_DAYS = 28
 POLICY_SORTS = {"kind": Policy.kind}
 Scope = tuple[int | None, int | None, int | None]
 # A branch beats a category and an item type together, a category beats an item type.
@@ -92,10 +91,6 @@ class Effective:
         if kind not in self.known:
             self.known[kind] = value_of(kind, self.resolve(kind).value)
         return self.known[kind]
-
-    def row_id(self, kind: PolicyKind) -> int | None:
-        """Key of the row that speaks; None where the shipped default does."""
-        return self.resolve(kind).policy_id
 
     def resolve(self, kind: PolicyKind) -> Resolved:
         """The most specific row, or the shipped default."""

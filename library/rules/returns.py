@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from library.models import AccountEntry, Copy, CopyCondition, Hold, Loan, LoanClosing, PolicyKind
@@ -66,9 +65,7 @@ def check_in(
 
     `returned_at` dates the return back (a book drop over the week-end); a moment to come counts as now.
     """
-    seen = session.scalars(select(Copy).where(Copy.barcode == copy_barcode)).one_or_none()
-    if seen is not None:
-        losses.lock_payers(session, seen)
+    losses.lock_payers(session, copy_barcode)
     copy = lock_scanned(session, copy_barcode)
     now = after_last_scan(copy, now)
     if copy is None:

@@ -607,21 +607,26 @@ def test_a_hold_cancelled_twice_at_once_is_cancelled_once(session, another, make
     assert {str(answer) for answer in answers if answer is not True} == {"hold_ended"}
 
 
+def served(session, patron, copy):
+    """Which hold of the patron is served if they borrow the copy."""
+    return holds.served_by(copy, holds.own_holds(session, patron, [copy.book_id]))
+
+
 def test_what_a_patron_borrows_serves_their_own_hold(session, make, patron, copy, place):
     book = session.get_one(Book, copy.book_id)
     other = make.copy(book=book)
-    assert holds.hold_for(session, patron, other) is None
+    assert served(session, patron, other) is None
     of_copy = make.hold(book, patron, copy_id=copy.id, placed_at=NOON - 2 * DAY)
     late, early = (make.hold(book, patron, placed_at=NOON - days * DAY) for days in (1, 3))
     stranger = make.user()
-    assert holds.hold_for(session, patron, other) is early
-    assert holds.hold_for(session, patron, copy) is early
+    assert served(session, patron, other) is early
+    assert served(session, patron, copy) is early
     holds.cancel_hold(session, Desk(patron), early, NOON)
-    assert (holds.hold_for(session, patron, copy), holds.hold_for(session, patron, other)) == (of_copy, late)
-    assert holds.hold_for(session, stranger, copy) is None
+    assert (served(session, patron, copy), served(session, patron, other)) == (of_copy, late)
+    assert served(session, stranger, copy) is None
     set_aside = make.copy(book=book)
     ready = make.hold(patron=patron, assigned_copy=set_aside, state=HoldState.READY)
-    assert holds.hold_for(session, patron, set_aside) is ready
+    assert served(session, patron, set_aside) is ready
 
 
 def test_a_hold_that_is_served_ends_with_the_loan(session, make, desk, hold, copy):

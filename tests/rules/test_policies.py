@@ -69,7 +69,7 @@ def test_the_narrowest_row_that_fits_holds(values, asked):
     # From the narrowest to the widest, as the weights 4, 2, 1 order them.
     order = dict.fromkeys(product((branch, None), (category, None), (item_type, None)))
     expected = next((row for scope in order for row in rows if row.scope == scope), None)
-    assert rules.row_id(MAX_LOANS) == (expected.id if expected else None)
+    assert rules.resolve(MAX_LOANS).policy_id == (expected.id if expected else None)
     assert rules[MAX_LOANS] == (expected.value if expected else None)
 
 
@@ -84,11 +84,11 @@ def test_a_branch_beats_a_category_and_a_category_an_item_type(session, make):
     ]
     for row in reversed(rows):
         rules = policies.load(session).at(branch.id, category.id, item_type.id)
-        assert (rules[MAX_LOANS], rules.row_id(MAX_LOANS)) == (row.value, row.id)
+        assert (rules[MAX_LOANS], rules.resolve(MAX_LOANS).policy_id) == (row.value, row.id)
         session.delete(row)
         session.commit()
     elsewhere = policies.load(session).at(branch.id + 1, None, None)
-    assert (elsewhere[MAX_LOANS], elsewhere.row_id(MAX_LOANS)) == (1, widest.id)
+    assert (elsewhere[MAX_LOANS], elsewhere.resolve(MAX_LOANS).policy_id) == (1, widest.id)
 
 
 def test_kinds_resolve_apart_from_one_another(session, make):
@@ -96,10 +96,10 @@ def test_kinds_resolve_apart_from_one_another(session, make):
     ours = make.policy("max_loans", 5, branch=branch)
     theirs = make.policy("loan_period", {"number": 3, "unit": "hours"}, patron_category=category)
     rules = policies.load(session).at(branch.id, category.id, None)
-    assert (rules[MAX_LOANS], rules.row_id(MAX_LOANS)) == (5, ours.id)
+    assert (rules[MAX_LOANS], rules.resolve(MAX_LOANS).policy_id) == (5, ours.id)
     assert rules[PolicyKind.LOAN_PERIOD] == Length(3, Unit.HOURS)
-    assert rules.row_id(PolicyKind.LOAN_PERIOD) == theirs.id
-    assert rules.row_id(PolicyKind.SHELF_PERIOD) is None
+    assert rules.resolve(PolicyKind.LOAN_PERIOD).policy_id == theirs.id
+    assert rules.resolve(PolicyKind.SHELF_PERIOD).policy_id is None
 
 
 def test_null_lifts_a_wider_limit(session, make):
@@ -108,7 +108,7 @@ def test_null_lifts_a_wider_limit(session, make):
     lifting = make.policy("max_loans", None, branch=branch)
     table = policies.load(session)
     assert table.at(branch.id, None, None)[MAX_LOANS] is None
-    assert table.at(branch.id, None, None).row_id(MAX_LOANS) == lifting.id
+    assert table.at(branch.id, None, None).resolve(MAX_LOANS).policy_id == lifting.id
     assert table.at(None, None, None)[MAX_LOANS] == 5
 
 
