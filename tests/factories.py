@@ -33,8 +33,11 @@ from library.models import (
     UserSession,
 )
 from library.rules import catalogue, ledger, policies, transfers, users, words
+from library.rules.calendar import local_day
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
+# Of branches and loans: its day is not that of UTC for an hour or two of each night.
+ZONE = "Europe/Berlin"
 
 
 class Factories:
@@ -51,7 +54,7 @@ class Factories:
 
     def branch(self, **values: Any) -> Branch:
         number = next(self.numbers)
-        return self._kept(Branch(**{"name": f"Branch {number}", "time_zone": "Europe/Berlin", "hours": []} | values))
+        return self._kept(Branch(**{"name": f"Branch {number}", "time_zone": ZONE, "hours": []} | values))
 
     def category(self, **values: Any) -> PatronCategory:
         return self._kept(PatronCategory(**{"name": f"Category {next(self.numbers)}"} | values))
@@ -127,10 +130,10 @@ class Factories:
             copy_id=copy.id,
             patron_id=patron.id,
             branch_id=copy.home_branch_id,
-            time_zone="Europe/Berlin",
+            time_zone=ZONE,
             checked_out_at=values.pop("checked_out_at", START),
             due_at=due_at,
-            due_on=due_at.date(),
+            due_on=local_day(due_at, ZONE),
             **values,
         )
         if loan.closed_at is None:
