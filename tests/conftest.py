@@ -1,6 +1,7 @@
 """One application and one migrated database a run, emptied before each test; actors as clients."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,10 @@ from library.models import Base, Generation, Role
 from library.rules import errors
 
 errors.strict = True
+
+
+# A shell that starts the tests in the background has SIGINT ignored, and every process of theirs would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
