@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from library.database import transaction
 from library.models import (
     BlockScope,
+    Book,
     Branch,
     Copy,
     CopyCondition,
@@ -20,9 +21,10 @@ from library.models import (
     Role,
     User,
 )
-from library.rules import lending
+from library.rules import lending, returns
 from library.rules.desk import Desk
 from library.rules.errors import Refused, Severity
+from library.rules.routing import RouteAction
 
 from .helping import at_once, refused_for
 
@@ -506,3 +508,74 @@ def test_what_was_asked_for_is_not_changed_by_the_desk(desk, lend):
     lend()
     assert (desk.overrides, desk.confirm_token) == ({}, None)
     assert replace(desk).remarks == []
+
+
+# --- Where two rules of lending meet --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("condition", [CopyCondition.DAMAGED, CopyCondition.WITHDRAWN])
+def test_an_unfit_copy_that_was_lent_all_the_same_comes_back_unfit(session, desk, patron, copy, condition):
+    copy.condition = condition
+    session.commit()
+    letting_pass = Desk(desk.actor, desk.branch, overrides={"bad_condition": "Needed for the exam"})
+    lending.check_out(session, letting_pass, copy.barcode, patron.card_barcode, NOON)
+    answer = returns.check_in(session, desk, copy.barcode, NOON + DAY)
+    session.commit()
+    assert (copy.place, copy.condition) == (CopyPlace.AVAILABLE, condition)
+    assert answer.route.action is RouteAction.SET_ASIDE
+    assert [(warning.code, warning.params) for warning in answer.warnings] == [
+        ("not_fit", {"condition": condition.value})
+    ]
+
+
+def test_a_reason_has_letters_or_figures(session, make, desk, copy):
+    expired = make.user(expires_on=(NOON - DAY).date())
+    for nothing in ("", " ", "​", "…"):
+        with refused_for("override_reason_missing", "patron_expired"):
+            silent = Desk(desk.actor, desk.branch, overrides={"patron_expired": nothing})
+            lending.check_out(session, silent, copy.barcode, expired.card_barcode, NOON)
+
+
+def test_who_waits_for_this_very_copy_is_served_by_no_other(session, make, desk, patron, copy, branch):
+    book = session.get_one(Book, copy.book_id)
+    make.copy(book=book, home_branch=branch)
+    make.copy(book=book, home_branch=branch)
+    make.hold(book, copy_id=copy.id)
+    with refused_for("wanted_by_others") as caught:
+        lending.check_out(session, desk, copy.barcode, patron.card_barcode, NOON)
+    assert caught.value.reasons[0].params == {"waiting": 1, "free": 3}
+
+
+def test_a_confirmation_is_good_for_the_copy_as_it_stood_and_the_date_that_was_asked(
+    session, make, branch, patron, copy
+):
+    copy.check_note = "2 CDs"
+    session.commit()
+
+    def desk(token=None) -> Desk:
+        return Desk(make.librarian(username="same", home_branch=branch), branch, confirm_token=token, sign=str)
+
+    asking = desk()
+    with pytest.raises(Refused) as caught:
+        lending.check_out(session, asking, copy.barcode, patron.card_barcode, NOON)
+    token = caught.value.confirm_token
+    agreed = Desk(asking.actor, branch, confirm_token=token, sign=str)
+    with refused_for("check_note"):
+        lending.check_out(session, agreed, copy.barcode, patron.card_barcode, NOON, NOON + 90 * DAY)
+    lending.check_out(session, agreed, copy.barcode, patron.card_barcode, NOON)
+    returns.check_in(session, asking, copy.barcode, NOON + DAY)
+    session.commit()
+    with refused_for("check_note"):
+        lending.check_out(session, agreed, copy.barcode, patron.card_barcode, NOON + 2 * DAY)
+
+
+def test_the_desk_is_told_of_the_copy_that_was_set_aside_in_vain(session, make, desk, patron, copy, branch):
+    book = session.get_one(Book, copy.book_id)
+    other = make.copy(book=book, home_branch=branch)
+    make.hold(book, patron, assigned_copy=copy, state=HoldState.READY, pickup_branch=branch)
+    lending.check_out(session, desk, other.barcode, patron.card_barcode, NOON)
+    session.commit()
+    assert copy.place is CopyPlace.AVAILABLE
+    assert [(remark.code, remark.params) for remark in desk.remarks] == [
+        ("set_aside_freed", {"action": "shelve", "branch_id": branch.id})
+    ]

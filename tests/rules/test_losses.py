@@ -5,10 +5,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from library.database import transaction
-from library.models import ChargeReason, CopyCondition, CopyPlace, Loan, LoanClosing, PaymentMethod, User
-from library.rules import accounts, ledger, losses, policies, returns, running
+from library.models import ChargeReason, CopyCondition, CopyPlace, Loan, LoanClosing, PaymentMethod, PolicyKind, User
+from library.rules import accounts, ledger, lending, losses, marking, policies, returns, running
 from library.rules.desk import Desk
 from library.rules.losses import ClaimOutcome
+from library.rules.marking import Mark
 from library.rules.routing import RouteAction
 
 from .helping import at_once, refused_for
@@ -372,3 +373,70 @@ def test_a_second_claim_pauses_the_fine_a_second_time(session, make, desk, patro
     take_back(now=NOON + 8 * DAY)
     # Twelve days late; the 5th and the 9th of May lay wholly within a claim.
     assert charged(patron) == [("overdue", 200)]
+
+
+# --- Lost, paid for, and there again --------------------------------------------------------------
+
+
+@pytest.fixture
+def lent(make, copy, patron) -> Loan:
+    return make.loan(copy, patron, checked_out_at=NOON - 30 * DAY, due_at=NOON - 2 * DAY)
+
+
+@pytest.fixture
+def paid(session, desk, patron, lent) -> Loan:
+    """A copy that was lost and paid for."""
+    losses.declare_lost(session, desk, lent, NOON)
+    paid = accounts.pay(session, desk, patron, 2500, PaymentMethod.CASH, NOON)
+    losses.close_settled(session, paid.charge_ids, NOON)
+    session.commit()
+    assert lent.closed_as is LoanClosing.LOST_PAID
+    return lent
+
+
+@pytest.mark.parametrize(
+    "marks", [(Mark.USABLE,), (Mark.DAMAGED,), (Mark.MISSING, None), (None,), (Mark.USABLE, None), (None, None)]
+)
+def test_however_a_lost_copy_turns_up_its_price_is_given_back_once(session, desk, patron, copy, paid, marks):
+    for mark_as in marks:
+        if mark_as is None:
+            returns.check_in(session, desk, copy.barcode, NOON + DAY)
+        else:
+            marking.mark(session, desk, copy, mark_as, "Seen", NOON + DAY)
+        session.commit()
+    assert ledger.balance(session, patron.id) == -2500
+
+
+def test_a_lost_copy_that_is_lent_again_was_found(session, make, desk, patron, copy, paid):
+    letting_pass = Desk(desk.actor, desk.branch, overrides={"bad_condition": "It is here"})
+    lending.check_out(session, letting_pass, copy.barcode, make.user().card_barcode, NOON + DAY)
+    session.commit()
+    assert ledger.balance(session, patron.id) == -2500
+
+
+def test_a_copy_that_was_back_before_it_was_late_owes_nothing(session, make, desk, patron, copy, lent):
+    make.policy(PolicyKind.FINE_RATE, {"cents": 100, "per": "day"})
+    losses.declare_lost(session, desk, lent, NOON)
+    assert ledger.balance(session, patron.id) == 2700
+    returns.check_in(session, desk, copy.barcode, NOON + DAY, returned_at=NOON - 3 * DAY)
+    session.commit()
+    assert ledger.balance(session, patron.id) == 0
+
+
+def test_what_costs_nothing_known_is_settled_once_its_price_is(session, make, desk, patron):
+    loan = make.loan(make.copy(), patron, checked_out_at=NOON - 30 * DAY, due_at=NOON - DAY)
+    make.policy(PolicyKind.FINE_RATE, {"cents": 60, "per": "day"})
+    assert len(losses.declare_lost(session, desk, loan, NOON)) == 1
+    part = accounts.pay(session, desk, patron, 20, PaymentMethod.CASH, NOON)
+    assert losses.close_settled(session, part.charge_ids, NOON) == []
+    accounts.create_charge(session, desk, patron, 1500, NOON, loan=loan, reason=accounts.HandReason.REPLACEMENT)
+    rest = accounts.pay(session, desk, patron, 1540, PaymentMethod.CASH, NOON)
+    assert losses.close_settled(session, rest.charge_ids, NOON) == [loan]
+
+
+def test_who_paid_for_a_lost_copy_owes_the_fine_of_its_return_like_anybody(session, make, desk, patron, copy, paid):
+    make.policy(PolicyKind.FINE_RATE, {"cents": 10, "per": "day"})
+    make.policy(PolicyKind.FINE_ON_LOST_RETURN, True)
+    returns.check_in(session, desk, copy.barcode, NOON + 10 * DAY)
+    session.commit()
+    assert ledger.balance(session, patron.id) == -2500 + 12 * 10

@@ -6,8 +6,11 @@ import pytest
 from factories import START
 from sqlalchemy import func, select, update
 
+from library.database import transaction
 from library.models import (
+    AccountEntry,
     ChargeLoan,
+    Copy,
     DueChange,
     HistoryMode,
     HoldEnding,
@@ -15,22 +18,39 @@ from library.models import (
     JobKind,
     Loan,
     LoanClosing,
+    Moment,
     Notice,
     NoticeKind,
     Override,
     PaymentMethod,
+    PolicyKind,
     Renewal,
     RenewalChannel,
     User,
 )
-from library.rules import accounts, holds, ledger, lending, loans, notices, renewals, returns, routing
+from library.rules import (
+    accounts,
+    holds,
+    ledger,
+    lending,
+    loans,
+    losses,
+    notices,
+    privacy,
+    renewals,
+    returns,
+    routing,
+)
 from library.rules.desk import Desk
+from library.rules.local_days import LocalDays
 from library.rules.nightly import STEPS
 
+from .helping import at_once
 from .nights import night, work
 from .walking import READ, all_ways, said_of, way_from
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -360,3 +380,68 @@ def test_days_are_days_of_the_calendar(session, ended):
         assert not is_cut(session, loan)
         work(session, "cut_history", midnight)
         assert is_cut(session, loan)
+
+
+# --- What else could tell -------------------------------------------------------------------------
+
+
+def test_a_charge_and_the_night_leave_no_tie_between_patron_and_copy(session, another, make, desk, patron, copy):
+    loan = make.loan(copy, patron, closed_at=NOON, closed_as=LoanClosing.RETURNED)
+    actor_id, patron_id, loan_id = desk.actor.id, patron.id, loan.id
+
+    def charge() -> None:
+        mine = another()
+        with transaction(mine, write=True):
+            accounts.create_charge(
+                mine,
+                Desk(mine.get_one(User, actor_id)),
+                mine.get_one(User, patron_id),
+                100,
+                NOON,
+                loan=mine.get_one(Loan, loan_id),
+            )
+
+    def cut() -> None:
+        mine = another()
+        with transaction(mine, write=True):
+            privacy.cut(mine, mine.get_one(Loan, loan_id, with_for_update=True))
+
+    at_once([charge, cut])
+    session.expire_all()
+    if session.get_one(Loan, loan_id).patron_id is None:
+        assert session.query(ChargeLoan).count() == 0
+    assert session.query(AccountEntry).count() <= 1
+
+
+def test_a_return_that_was_dated_back_is_remembered_until_the_night_after_its_scan(session, make, desk, patron, copy):
+    loan = make.loan(copy, patron, checked_out_at=NOON - 9 * DAY, due_at=NOON + DAY)
+    returns.check_in(session, desk, copy.barcode, NOON, returned_at=NOON - 2 * DAY)
+    session.commit()
+
+    def to_cut(now):
+        return session.scalars(privacy.loans_to_cut(privacy.Memory(LocalDays.load(session, now), 30))).all()
+
+    assert (to_cut(NOON + timedelta(hours=1)), to_cut(NOON + DAY)) == ([], [loan])
+
+
+def test_no_moment_ties_the_ledger_to_a_loan_after_the_cut(session, make, desk, patron, copy):
+    make.policy(PolicyKind.FINE_RATE, {"cents": 100, "per": "day"})
+    loan = make.loan(copy, patron, checked_out_at=NOON - 9 * DAY, due_at=NOON - DAY)
+    renewals.renew(session, desk, loan, NOON)
+    losses.declare_lost(session, desk, loan, NOON + DAY)
+    returns.check_in(session, desk, copy.barcode, NOON + 40 * DAY)
+    session.commit()
+    ledgers = set(session.scalars(select(AccountEntry.made_at)))
+
+    def moments() -> set[datetime]:
+        found = set()
+        for table in (Loan, Copy, Renewal, Override, DueChange):
+            for column in table.__table__.columns:
+                if isinstance(column.type, Moment):
+                    found |= set(session.scalars(select(getattr(table, column.name))))
+        return found
+
+    assert moments() & ledgers
+    privacy.cut(session, loan)
+    session.commit()
+    assert not moments() & ledgers

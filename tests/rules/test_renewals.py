@@ -8,6 +8,7 @@ import pytest
 from library.database import transaction
 from library.models import (
     BlockScope,
+    Book,
     CopyCondition,
     CopyPlace,
     HoldState,
@@ -15,6 +16,7 @@ from library.models import (
     LoanClosing,
     Override,
     PatronBlock,
+    PolicyKind,
     Renewal,
     RenewalChannel,
     Role,
@@ -541,3 +543,47 @@ def test_of_renewals_at_the_same_moment_as_many_succeed_as_are_allowed(session, 
     assert [[reason.code for reason in refused.reasons] for refused in lost] == [["renewal_limit"]] * 4
     session.expire_all()
     assert (loan.renewals, session.query(Renewal).count(), loan.due_on) == (2, 2, date(2026, 7, 5))
+
+
+# --- Where two rules of renewing meet -------------------------------------------------------------
+
+
+def test_a_card_that_has_not_ended_is_not_let_pass(session, make, desk, patron, copy):
+    patron.expires_on = (NOON + 3 * DAY).date()
+    session.commit()
+    loan = make.loan(copy, patron, checked_out_at=NOON, due_at=NOON + DAY)
+    eager = Desk(desk.actor, desk.branch, overrides={"patron_expired": "Comes soon"})
+    renewal = renewals.renew(session, eager, loan, NOON)
+    session.commit()
+    assert renewal.due_at.date() == patron.expires_on
+    assert session.query(Override).count() == 0
+
+
+def test_ones_own_other_hold_stops_no_renewal(session, make, desk, patron, copy):
+    book = session.get_one(Book, copy.book_id)
+    loan = make.loan(copy, patron, checked_out_at=NOON, due_at=NOON + DAY)
+    make.hold(book, patron)
+    assert renewals.renew(session, desk, loan, NOON)
+    make.hold(book)
+    session.commit()
+    with refused_for("held") as caught:
+        renewals.renew(session, desk, loan, NOON + DAY)
+    assert caught.value.reasons[0].params == {"waiting": 1}
+
+
+def test_a_free_copy_that_somebody_asks_for_by_name_suffices_for_nobody_else(session, make, desk, patron, copy, branch):
+    make.policy(PolicyKind.RENEW_WHEN_HELD, "copies_suffice")
+    book = session.get_one(Book, copy.book_id)
+    loan = make.loan(copy, patron, checked_out_at=NOON, due_at=NOON + DAY)
+    named = make.copy(book=book, home_branch=branch)
+    make.hold(book)
+    make.hold(book, copy_id=named.id)
+    with refused_for("held"):
+        renewals.renew(session, desk, loan, NOON)
+
+
+def test_what_stays_in_the_house_is_not_renewed_from_home(session, make, desk, patron, copy):
+    copy.not_for_loan = True
+    loan = make.loan(copy, patron, checked_out_at=NOON, due_at=NOON + DAY)
+    with refused_for("not_for_loan"):
+        renewals.renew(session, Desk(patron), loan, NOON)
