@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BufferedIOBase
 
 from pymarc import Field, Record
@@ -54,20 +55,28 @@ SUBJECT_DIVISIONS = "vxyz"
 # Where a series stands: subfields of its title; its number is in $v everywhere.
 SERIES = {"490": "a", "440": "anp", "830": "anp"}
 
+# Tag, scheme and form of each identifier; of the numbers in 024 those whose kind is not said (indicator 8).
 IDENTIFIERS = (("020", "isbn", numbers.isbn), ("022", "issn", numbers.issn), ("010", "lccn", numbers.lccn),
-               ("035", "oclc", numbers.oclc))  # fmt: skip
+               ("035", "oclc", numbers.oclc), ("024", "other", clean))  # fmt: skip
+
+# Who numbered a record that had no number of its own when it went out from here (003): its 001 is no control number.
+OWN_NUMBERS = "LibraryAPI"
 
 # Every tag that the mapping looks at: fields of other tags need not be decoded.
 TAGS = frozenset(
-    [*("001", "008", "245", "250", "260", "264", "300", "520"), *CONTRIBUTORS, *SUBJECT_TAGS, *SERIES]
+    [*("001", "003", "008", "245", "250", "260", "264", "300", "520"), *CONTRIBUTORS, *SUBJECT_TAGS, *SERIES]
     + [tag for tag, _, _ in IDENTIFIERS]
 )
 
+# A coded date may have a year before 1000; what is printed is too often a number of another kind.
+_CODED_YEAR = re.compile(r"0[1-9][0-9]{2}|1[0-9]{3}|20[0-9]{2}|2100")
 _YEAR = re.compile(r"(?<![0-9])(?:1[0-9]{3}|20[0-9]{2}|2100)(?![0-9])")
 # "xii, 340, [2] p.": the numbers of one sequence, up to its unit.
 _PAGED = re.compile(r"([0-9][0-9ivxlcdm,\[\]\s-]*)(?:p\b|pp\b|pages?\b)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![0-9])[0-9]{1,5}(?![0-9])")
 _RELATOR_SEPARATOR = re.compile(r"\s*(?:,|;|&|/|\band\b)\s*")
+
+_FORMS = {tag: form for tag, _, form in IDENTIFIERS}
 
 Fields = dict[str, list[Field]]
 
@@ -83,7 +92,8 @@ def to_book_record(record: Record, source: bytes | None = None) -> BookRecord:
     fields: Fields = defaultdict(list)
     for field in record.fields:
         fields[field.tag].append(field)
-    title, subtitle = _titles(fields)
+    marks = Punctuation.of(record)
+    title, subtitle = _titles(fields, marks)
     if not title:
         raise Unreadable("the record has no title (245 $a)")
     fixed = _control(fields, "008").ljust(40)
@@ -92,21 +102,54 @@ def to_book_record(record: Record, source: bytes | None = None) -> BookRecord:
         title=cut(title, LIMITS["title"]),
         subtitle=cut(subtitle, LIMITS["subtitle"]),
         material_type=_material_type(record),
-        contributors=_contributors(record),
-        publisher=cut(strip_isbd(balanced(_publication(fields, "b"))), LIMITS["publisher"]),
+        contributors=_contributors(record, marks),
+        publisher=cut(marks.strip(marks.balance(_publication(fields, "b"))), LIMITS["publisher"]),
         year=_year(fixed[7:11], year_text),
-        year_text=cut(clean(balanced(year_text)).rstrip(" .,;:"), LIMITS["year_text"]),
-        edition=cut(strip_isbd(_first(fields, "250", "a")), LIMITS["edition"]),
+        year_text=cut(marks.strip_date(marks.balance(year_text)), LIMITS["year_text"]),
+        edition=cut(marks.strip(_first(fields, "250", "a")), LIMITS["edition"]),
         language=fixed[35:38] if re.fullmatch("[a-z]{3}", fixed[35:38]) else "",
         pages=_pages(_first(fields, "300", "a")),
-        series=cut(_series(fields), LIMITS["series"]),
-        subjects=_subjects(record),
+        series=cut(_series(fields, marks), LIMITS["series"]),
+        subjects=_subjects(record, marks),
         description=cut(clean(_first(fields, "520", "a")), LIMITS["description"]),
         identifiers=_identifiers(fields),
-        control_number=cut(clean(_control(fields, "001")), LIMITS["control_number"]),
+        control_number=_control_number(fields),
         source_format="marc21",
         source=encode(record) if source is None else source,
     )
+
+
+@dataclass(frozen=True)
+class Punctuation:
+    """Whether the texts of a record end in ISBD punctuation, which is then taken off, or are bare (leader/18)."""
+
+    is_bare: bool
+
+    @classmethod
+    def of(cls, record: Record) -> "Punctuation":
+        """What the record says of itself: c and n stand for punctuation left out."""
+        return cls(record.leader[18] in ("c", "n"))
+
+    def strip(self, text: str) -> str:
+        """Clean a text and take its punctuation off."""
+        return clean(text) if self.is_bare else strip_isbd(text)
+
+    def strip_date(self, text: str) -> str:
+        """The same for a date, whose period never belongs to a word."""
+        return clean(text) if self.is_bare else clean(text).rstrip(" .,;:")
+
+    def balance(self, text: str) -> str:
+        """Drop brackets that span several parts of the description."""
+        return text if self.is_bare else balanced(text)
+
+    def strip_heading(self, text: str) -> str:
+        """A heading without its punctuation, and without the remark that LC left on those of its card catalogue."""
+        return self.strip(text.replace("[from old catalog]", ""))
+
+    def strip_dates(self, text: str) -> str:
+        """The dates of a heading without the brackets around them."""
+        text = self.strip_heading(text)
+        return text if self.is_bare else text.strip("(),: ")
 
 
 def _read_frame(position: int, frame: bytes) -> BookRecord | RecordFault:
@@ -128,18 +171,24 @@ def _first(fields: Fields, tag: str, code: str) -> str:
     return next(values, "")
 
 
-def _titles(fields: Fields) -> tuple[str, str]:
+def _control_number(fields: Fields) -> str:
+    """The number of the record where it came from, unless this system gave it out."""
+    is_own = _control(fields, "003") == OWN_NUMBERS
+    return "" if is_own else cut(clean(_control(fields, "001")), LIMITS["control_number"])
+
+
+def _titles(fields: Fields, marks: Punctuation) -> tuple[str, str]:
     """Title with number and name of the part ($a $n $p), and subtitle ($b)."""
     if "245" not in fields:
         return "", ""
     field = fields["245"][0]
     title = ""
     for part in field.get_subfields("a", "n", "p"):
-        part = clean(part).rstrip(" /:;=")
+        part = clean(part) if marks.is_bare else clean(part).rstrip(" /:;=")
         joint = "" if not title else " " if title[-1] in ".,:;!?" else ". "
         title += joint + part if part else ""
     has_main_title = any(clean(value) for value in field.get_subfields("a"))
-    return (strip_isbd(title) if has_main_title else ""), strip_isbd(" ".join(field.get_subfields("b")))
+    return (marks.strip(title) if has_main_title else ""), marks.strip(" ".join(field.get_subfields("b")))
 
 
 def _material_type(record: Record) -> str:
@@ -147,25 +196,25 @@ def _material_type(record: Record) -> str:
     return "serial" if kind == "a" and level in SERIAL_LEVELS else MATERIAL_TYPES.get(kind, "book")
 
 
-def _contributors(record: Record) -> list[ContributorRecord]:
-    """Persons and bodies, main entry first; headings with a title ($t) or for a part (7xx, indicator 2) are works."""
+def _contributors(record: Record, marks: Punctuation) -> list[ContributorRecord]:
+    """Persons and bodies, main entry first."""
+    headings = sorted((field for field in record.fields if field.tag in CONTRIBUTORS), key=lambda field: field.tag[0])
     found: dict[tuple[str, str, str], ContributorRecord] = {}
-    headings = [field for field in record.fields if field.tag in CONTRIBUTORS]
-    for field in sorted(headings, key=lambda heading: heading.tag[0]):
-        kind, name_codes, relator_codes, default = CONTRIBUTORS[field.tag]
-        if "t" in field or (field.tag[0] == "7" and field.indicator2 == "2"):
-            continue
-        name = cut(_access_point(" ".join(field.get_subfields(*name_codes))), LIMITS["name"])
-        dates = cut(_access_point(field.get("d", "")).strip("(),: "), LIMITS["dates"])
-        for role in _roles(field.get_subfields(*relator_codes)) or [default]:
-            if name:
-                found.setdefault((name, dates, role), ContributorRecord(name, role, kind, dates))
+    for field in headings:
+        for one in contributors_of(field, marks):
+            found.setdefault((one.name, one.dates, one.role), one)
     return list(found.values())
 
 
-def _access_point(text: str) -> str:
-    """A heading without its punctuation, and without the remark that LC left on those of its card catalogue."""
-    return strip_isbd(text.replace("[from old catalog]", ""))
+def contributors_of(field: Field, marks: Punctuation) -> list[ContributorRecord]:
+    """Who stands in a field, once a role; headings with a title ($t) or of a part (7xx, indicator 2) are works."""
+    kind, name_codes, relator_codes, default = CONTRIBUTORS[field.tag]
+    name = cut(marks.strip_heading(" ".join(field.get_subfields(*name_codes))), LIMITS["name"])
+    if not name or "t" in field or (field.tag[0] == "7" and field.indicator2 == "2"):
+        return []
+    dates = cut(marks.strip_dates(field.get("d", "")), LIMITS["dates"])
+    roles = _roles(field.get_subfields(*relator_codes)) or [default]
+    return [ContributorRecord(name, role, kind, dates) for role in roles]
 
 
 def _roles(relators: list[str]) -> list[str]:
@@ -187,7 +236,7 @@ def _publication(fields: Fields, code: str) -> str:
 
 def _year(date: str, year_text: str) -> int | None:
     """The year of 008/07-10, else the first one printed."""
-    match = _YEAR.fullmatch(date) or _YEAR.search(year_text)
+    match = _CODED_YEAR.fullmatch(date) or _YEAR.search(year_text)
     return int(match.group()) if match else None
 
 
@@ -197,33 +246,44 @@ def _pages(extent: str) -> int | None:
     return max((int(number) for sequence in sequences for number in _NUMBER.findall(sequence)), default=None)
 
 
-def _series(fields: Fields) -> str:
-    for tag, codes in SERIES.items():
-        for field in fields.get(tag, ()):
-            title, number = strip_isbd(" ".join(field.get_subfields(*codes))), strip_isbd(field.get("v", ""))
-            if title:
-                return f"{title} ; {number}" if number else title
-    return ""
+def _series(fields: Fields, marks: Punctuation) -> str:
+    series = (series_of(field, marks) for tag in SERIES for field in fields.get(tag, ()))
+    return next(filter(None, series), "")
 
 
-def _subjects(record: Record) -> list[str]:
-    fields = (field for field in record.fields if field.tag in SUBJECT_TAGS and field.indicator2 in SUBJECT_SOURCES)
-    headings = (cut(_heading(field), LIMITS["subject"]) for field in fields)
+def series_of(field: Field, marks: Punctuation) -> str:
+    """Title of a series and the number in it, "" without a title."""
+    title = marks.strip(" ".join(field.get_subfields(*SERIES[field.tag])))
+    number = marks.strip(field.get("v", ""))
+    return f"{title} ; {number}" if title and number else title
+
+
+def _subjects(record: Record, marks: Punctuation) -> list[str]:
+    headings = (subject_of(field, marks) for field in record.fields)
     return list(dict.fromkeys(heading for heading in headings if heading))
 
 
-def _heading(field: Field) -> str:
-    """A heading and its subdivisions, in the order in which they stand."""
+def subject_of(field: Field, marks: Punctuation) -> str:
+    """A heading and its subdivisions in the order in which they stand, "" where the field is none that counts."""
+    if field.tag not in SUBJECT_TAGS or field.indicator2 not in SUBJECT_SOURCES:
+        return ""
     parts = [" ".join(field.get_subfields(*SUBJECT_HEADING)), *field.get_subfields(*SUBJECT_DIVISIONS)]
-    return " -- ".join(part for part in map(_access_point, parts) if part)
+    return cut(" -- ".join(part for part in map(marks.strip_heading, parts) if part), LIMITS["subject"])
 
 
 def _identifiers(fields: Fields) -> list[IdentifierRecord]:
     found = {
         (scheme, number): None
-        for tag, scheme, normalise in IDENTIFIERS
+        for tag, scheme, _ in IDENTIFIERS
         for field in fields.get(tag, ())
-        for number in map(normalise, map(clean, field.get_subfields("a")))
-        if number
+        for number in numbers_of(field)
     }
-    return [IdentifierRecord(scheme, cut(number, LIMITS["identifier"])) for scheme, number in found]
+    return [IdentifierRecord(scheme, number) for scheme, number in found]
+
+
+def numbers_of(field: Field) -> list[str]:
+    """The valid identifiers of a field, in their normalised form."""
+    if field.tag not in _FORMS or (field.tag == "024" and field.indicator1 != "8"):
+        return []
+    numbers_found = map(_FORMS[field.tag], map(clean, field.get_subfields("a")))
+    return [cut(number, LIMITS["identifier"]) for number in numbers_found if number]

@@ -1,5 +1,6 @@
 """One door for files of records: recognises by content what they are, compressed or not, and reads them as a stream."""
 
+import contextlib
 import gzip
 import io
 import re
@@ -7,19 +8,22 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from library.exchange import book_tables
 from library.exchange.frames import BLOCK, LEADER
 from library.exchange.marc import read_marc
 from library.exchange.marcxml import read_marcxml
 from library.exchange.records import BookRecord, FormatError, RecordFault
+from library.exchange.tables import check_encoding, delimiter_of, name_of
 
-Format = Literal["marc21", "marcxml"]
+Row = TypeVar("Row")
+Format = Literal["marc21", "marcxml", "csv"]
 Item = tuple[int, BookRecord | RecordFault]
 Reader = Callable[[io.BufferedIOBase], Iterator[Item]]
 Progress = Callable[[int], None]
 
-READERS: dict[Format, Reader] = {"marc21": read_marc, "marcxml": read_marcxml}
+READERS: dict[Format, Reader] = {"marc21": read_marc, "marcxml": read_marcxml, "csv": book_tables.read_books}
 
 _HEAD = 4096
 _GZIP = b"\x1f\x8b"
@@ -30,8 +34,12 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _LEADER_DIGITS = re.compile(rb"\s*[0-9]{5}[ -~]{7}[0-9]{5}[ -~]{7}")
 
 
+class _TooMuch(Exception):
+    """More came out of a file than may."""
+
+
 def sniff(path: Path) -> Format:
-    """Tell the format of a file by its first bytes, inside gzip as well; raises `FormatError` when it is neither."""
+    """Tell the format of a file by its first bytes, inside gzip as well; raises `FormatError` when it is none."""
     head = _head(path)
     if not head:
         raise FormatError("The file is empty.")
@@ -39,30 +47,62 @@ def sniff(path: Path) -> Format:
         return "marcxml"
     if _LEADER_DIGITS.match(head.removeprefix(_UTF8_MARK)) or LEADER.search(head):
         return "marc21"
-    raise FormatError("The file is neither MARC 21 (ISO 2709) nor MARCXML.")
+    if _begins_as_table(head):
+        return "csv"
+    raise FormatError("The file is neither MARC 21 (ISO 2709) nor MARCXML, nor a table (CSV) with a column title.")
 
 
-def read_records(path: Path, progress: Progress | None = None) -> Iterator[Item]:
-    """Yield position (counted from 1) and content of every record in a file of MARC 21 or MARCXML, at constant memory.
+def read_records(
+    path: Path, progress: Progress | None = None, format: Format | None = None, limit: int | None = None
+) -> Iterator[Item]:
+    """Yield position (counted from 1) and content of every record in a file, at constant memory.
 
-    `progress` is called with the number of bytes read from the disk since its last call (compressed ones of a
-    compressed file), as the `update` of a progress bar wants it; over a whole file they add up to its size. Raises
-    `FormatError` at once for a file that is not recognised, and while reading for XML that holds no MARC.
+    Without a `format` the content tells which it is. `progress` is called with the number of bytes read from the disk
+    since its last call (compressed ones of a compressed file), as the `update` of a progress bar wants it; over a
+    whole file they add up to its size. Of a compressed file at most `limit` bytes are unpacked: one fault stands for
+    all the rest. Raises `FormatError` at once for a file that is not recognised and for a table that is not in UTF-8
+    or has unknown columns, and while reading for XML that holds no MARC.
     """
-    reader = READERS[sniff(path)]
-    return _read(path, reader, progress)
+    kind = format or sniff(path)
+    return (
+        read_table(path, READERS[kind], progress, limit)
+        if kind == "csv"
+        else _read(path, READERS[kind], progress, limit)
+    )
 
 
-def _read(path: Path, reader: Reader, progress: Progress | None) -> Iterator[Item]:
+def read_table(
+    path: Path,
+    reader: Callable[[io.BufferedIOBase], Iterator[tuple[int, Row | RecordFault]]],
+    progress: Progress | None,
+    limit: int | None,
+) -> Iterator[tuple[int, Row | RecordFault]]:
+    """The same for a table, whose encoding and header are looked at before anything is handed out."""
+    for look in (check_encoding, lambda stream: next(reader(stream), None)):
+        with _opened(path, limit=limit) as stream, contextlib.suppress(*_GZIP_DAMAGE, _TooMuch):
+            look(stream)
+    return _read(path, reader, progress, limit)
+
+
+def _read(
+    path: Path,
+    reader: Callable[[io.BufferedIOBase], Iterator[tuple[int, Row | RecordFault]]],
+    progress: Progress | None,
+    limit: int | None,
+) -> Iterator[tuple[int, Row | RecordFault]]:
     """Hand on what the reader finds; where the compression breaks, one fault stands for all the rest."""
     position = 0
-    with _opened(path, progress) as stream:
+    reason = ""
+    with _opened(path, progress, limit) as stream:
         try:
             for position, item in reader(stream):
                 yield position, item
         except _GZIP_DAMAGE:
             reason = "the compressed file is damaged or ends early; nothing from here on could be read"
-            yield position + 1, RecordFault(position + 1, reason)
+        except _TooMuch:
+            reason = f"the compressed file holds more than {limit:,} bytes; nothing from here on was read"
+    if reason:
+        yield position + 1, RecordFault(position + 1, reason)
 
 
 def _head(path: Path) -> bytes:
@@ -79,20 +119,49 @@ def _head(path: Path) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path, progress: Progress | None = None) -> Iterator[io.BufferedIOBase]:
+def _opened(path: Path, progress: Progress | None = None, limit: int | None = None) -> Iterator[io.BufferedIOBase]:
     """Open a file, decompressing it where it is gzip."""
     with io.BufferedReader(_CountedFile(path, progress), BLOCK) as raw:
         if raw.peek(2)[:2] != _GZIP:
             yield raw
         else:
-            with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
-                yield unpacked
+            with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked, _Unpacked(unpacked, limit) as bounded:
+                yield io.BufferedReader(bounded, BLOCK)
 
 
 def _begins_as_xml(head: bytes) -> bool:
     if head.startswith(_UTF16_MARKS):
         return head.decode("utf-16", "replace").lstrip().startswith("<")
     return head.removeprefix(_UTF8_MARK).lstrip().startswith(b"<")
+
+
+def _begins_as_table(head: bytes) -> bool:
+    """Whether the first line names a column for titles."""
+    encoding = "utf-16" if head.startswith(_UTF16_MARKS) else "utf-8-sig"
+    header = (head.decode(encoding, "replace").lstrip().splitlines() or [""])[0]
+    delimiter = delimiter_of(header, book_tables.HEADINGS)
+    return any(name_of(cell) == "title" for cell in header.split(delimiter))
+
+
+class _Unpacked(io.RawIOBase):
+    """What comes out of a compressed file, and no more of it than may."""
+
+    def __init__(self, unpacked: gzip.GzipFile, limit: int | None) -> None:
+        super().__init__()
+        self._unpacked, self._limit, self._count = unpacked, limit, 0
+
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read, and refuse to go on beyond the limit."""
+        data = self._unpacked.read1(len(buffer))
+        self._count += len(data)
+        if self._limit is not None and self._count > self._limit:
+            raise _TooMuch
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class _CountedFile(io.FileIO):

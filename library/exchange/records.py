@@ -1,6 +1,7 @@
-"""The neutral book record: what every carrier reads into, and what the catalogue takes and gives."""
+"""The neutral records of books and patrons: what every carrier reads into, and what the catalogue takes and gives."""
 
 from dataclasses import dataclass, field
+from datetime import date, datetime
 
 
 @dataclass(slots=True)
@@ -23,7 +24,10 @@ class IdentifierRecord:
 
 @dataclass(slots=True)
 class BookRecord:
-    """One bibliographic record; `source` is the record as it came, so that nothing of it is lost."""
+    """One bibliographic record; `source` is the record as it came, so that nothing of it is lost.
+
+    What the catalogue gives out carries its own number and its moments as well; what comes in has none.
+    """
 
     title: str
     subtitle: str = ""
@@ -42,6 +46,27 @@ class BookRecord:
     control_number: str = ""
     source_format: str = ""
     source: bytes = b""
+    book_id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class PatronRecord:
+    """One line of a roster; what it does not say is empty, and `category` and `branch` are names."""
+
+    username: str = ""
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    card_barcode: str = ""
+    category: str = ""
+    branch: str = ""
+    expires_on: date | None = None
+    birth_date: date | None = None
+    phone: str = ""
+    address: str = ""
+    language: str = ""
 
 
 @dataclass(slots=True)
