@@ -18,6 +18,8 @@ from library.models.catalogue import (
 )
 from library.models.holdings import Branch, Copy, CopyCondition, CopyPlace, ItemType
 from library.models.holds import OPEN_STATES, Hold, HoldEnding, HoldState
+from library.models.idempotency import IdempotencyKey
+from library.models.imports import Import, ImportFormat, JobResult, OnDuplicate, Outcome, UploadPart
 from library.models.jobs import Job, JobKind, JobState, Notice, NoticeKind
 from library.models.loans import DueChange, Loan, LoanClosing, Override, Renewal, RenewalChannel
 from library.models.orders import Order, OrderLine, OrderStatus
@@ -51,11 +53,15 @@ __all__ = [
     "Hold",
     "HoldEnding",
     "HoldState",
+    "IdempotencyKey",
     "Identifier",
     "IdentifierScheme",
+    "Import",
+    "ImportFormat",
     "ItemType",
     "Job",
     "JobKind",
+    "JobResult",
     "JobState",
     "Loan",
     "LoanClosing",
@@ -63,9 +69,11 @@ __all__ = [
     "Moment",
     "Notice",
     "NoticeKind",
+    "OnDuplicate",
     "Order",
     "OrderLine",
     "OrderStatus",
+    "Outcome",
     "Override",
     "PatronBlock",
     "PatronCategory",
@@ -78,6 +86,7 @@ __all__ = [
     "SourceRecord",
     "Subject",
     "TransferLimit",
+    "UploadPart",
     "User",
     "UserSession",
     "Versioned",

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from library.models.base import Base, enumerated
 
 if TYPE_CHECKING:
+    from library.models.imports import Import
     from library.models.users import User
 
 
 class JobKind(StrEnum):
-    """What a job does; `nightly` is all the others in their order."""
+    """What a job does; `nightly` is all the steps of the night in their order."""
 
     NIGHTLY = "nightly"
     EXPIRE_HOLDS = "expire_holds"
@@ -23,6 +24,9 @@ class JobKind(StrEnum):
     RENEW = "renew"
     CUT_HISTORY = "cut_history"
     WRITE_NOTICES = "write_notices"
+    PURGE = "purge"
+    IMPORT_BOOKS = "import_books"
+    IMPORT_USERS = "import_users"
 
 
 class JobState(StrEnum):
@@ -32,6 +36,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Job(Base):
@@ -49,11 +54,14 @@ class Job(Base):
     runs_as_of: Mapped[datetime | None] = mapped_column(doc="The moment it takes for now; null is when it runs.")
     started_at: Mapped[datetime | None] = mapped_column(doc="When a worker began it.")
     heartbeat_at: Mapped[datetime | None] = mapped_column(doc="When its worker was last known to be alive.")
+    cancel_asked_at: Mapped[datetime | None] = mapped_column(doc="When somebody asked that it be stopped.")
     ended_at: Mapped[datetime | None] = mapped_column(doc="When it ended.")
     found: Mapped[int] = mapped_column(default=0, doc="How many records it looked at.")
     done: Mapped[int] = mapped_column(default=0, doc="How many it changed.")
     skipped: Mapped[int] = mapped_column(default=0, doc="How many it left as they were.")
     error: Mapped[str | None] = mapped_column(String(200), doc="Why it failed.")
+
+    intake: Mapped["Import | None"] = relationship(back_populates="job", passive_deletes=True)
 
 
 class NoticeKind(StrEnum):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, case, cast, column, false, func, literal_column, select, table, update
+from sqlalchemy import Select, case, cast, column, false, func, literal_column, select, table, update
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session, raiseload, selectinload
 
@@ -122,7 +122,7 @@ def find_books(session: Session, q: str | None = None, **filters: Any) -> Select
     wanted = words.query_words(q)
     if not wanted:
         return statement.where(false())
-    return _matching(session, statement, wanted).order_by(_closeness(wanted))
+    return _matching(session, statement, wanted).order_by(_closeness(wanted), _last_is_a_beginning(wanted))
 
 
 def book_parts() -> tuple[Any, ...]:
@@ -139,7 +139,9 @@ def _matching(session: Session, statement: Select[Any], wanted: list[str]) -> Se
     if session.get_bind().dialect.name == "sqlite":
         phrase = " ".join(f'"{word}"' for word in wanted) + "*"
         matches = literal_column("book_search").op("MATCH")(phrase)
-        return statement.join(_search, _search.c.rowid == Book.id).where(matches)
+        # A walk by key goes along the index of words itself.
+        found = statement.join(_search, _search.c.rowid == Book.id).where(matches)
+        return found.execution_options(walked_by=_search.c.rowid)
     query = " & ".join(f"'{word}'" for word in wanted) + ":*"
     return statement.where(search_vector().op("@@")(cast(query, TSQUERY)))
 
@@ -150,12 +152,20 @@ def search_vector() -> Any:
 
 
 def _closeness(wanted: list[str]) -> Any:
-    """The title itself before titles that begin so, before titles that hold the words, before the rest."""
+    """The title itself before titles that begin so, before titles that hold the words, before contributors that hold
+    them, before subjects, before the rest. The dear questions come last: most rows are placed before them."""
     text = " ".join(wanted)
-    within = and_(*((" " + Book.title_key).contains(f" {word}", autoescape=True) for word in wanted))
-    return case(
-        (Book.title_key == text, 0), (Book.title_key.startswith(text, autoescape=True), 1), (within, 2), else_=3
-    )
+    within = words.holds_words(Book.title_key, text)
+    by = Book.contributions.any(Contribution.author.has(words.holds_words(Author.name_key, text)))
+    about = Book.subject_links.any(BookSubject.subject.has(words.holds_words(Subject.name_key, text)))
+    begins = Book.title_key.startswith(text, autoescape=True)
+    return case((Book.title_key == text, 0), (begins, 1), (within, 2), (by, 3), (about, 4), else_=5)
+
+
+def _last_is_a_beginning(wanted: list[str]) -> Any:
+    """Among equally close books, those that have the last word whole stand before those that only begin with it."""
+    whole = (" " + Book.words + " ").contains(f" {wanted[-1]} ", autoescape=True)
+    return case((whole, 0), else_=1)
 
 
 def _is_available(wanted: bool) -> Any:

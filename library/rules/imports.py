@@ -1,9 +1,7 @@
-"""Taking records in: a batch of book records becomes books, each with one outcome, none twice."""
+"""Taking books in: a batch of book records becomes books, each with one outcome, none twice."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, cast
 
 from sqlalchemy import Table, delete, insert, select
@@ -22,42 +20,16 @@ from library.models import (
     Identifier,
     IdentifierScheme,
     MaterialType,
+    OnDuplicate,
+    Outcome,
     SourceRecord,
     Subject,
 )
 from library.rules import catalogue, duplicates, locks, words
 from library.rules.errors import Refused
+from library.rules.outcomes import Result
 
-AT_ONCE = 200
 _COLUMNS = ("title", "subtitle", "publisher", "year", "year_text", "edition", "language", "pages", "series")
-
-
-class OnDuplicate(StrEnum):
-    """What to do with a record that the catalogue holds already."""
-
-    SKIP = "skip"
-    UPDATE = "update"
-    ADD = "add"
-
-
-class Outcome(StrEnum):
-    """What became of one record."""
-
-    ADDED = "added"
-    UPDATED = "updated"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Result:
-    """The outcome of the record at `position` of its file, counted from 1; `reason` says why it failed."""
-
-    position: int
-    outcome: Outcome
-    control_number: str = ""
-    reason: str = ""
-
 
 # What a single record may be refused with: by a constraint, by a rule, or because a value is none of the model's.
 _REFUSALS = (DBAPIError, Refused, ValueError, OverflowError)
@@ -91,13 +63,15 @@ def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDup
     known = {} if adding else duplicates.known_books(session, [record for _, record in batch])
     pending: dict[int, BookRecord] = {}
     coming: dict[Hashable, int] = {}
-    results = []
+    # Position → book of what this very batch adds.
+    books: dict[int, int] = {}
+    found: list[tuple[Outcome, int | None, int | None]] = []
     for position, record in batch:
         keys = [] if adding else duplicates.keys_of(record)
         if on_duplicate is OnDuplicate.UPDATE and any(key in coming for key in keys):
             # Its double came in this very batch: that is a book now, to be updated like any other.
-            ids = dict(zip(pending, _add(session, list(pending.values()), now), strict=True))
-            known |= {key: ids[at] for key, at in coming.items()}
+            books |= dict(zip(pending, _add(session, list(pending.values()), now), strict=True))
+            known |= {key: books[at] for key, at in coming.items()}
             pending, coming = {}, {}
         double = next((known[key] for key in keys if key in known), None)
         earlier = next((coming[key] for key in keys if key in coming), None)
@@ -114,9 +88,12 @@ def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDup
         else:
             outcome = Outcome.ADDED
             pending[position] = record
-        results.append(Result(position, outcome, record.control_number))
-    _add(session, list(pending.values()), now)
-    return results
+        found.append((outcome, earlier if double is None else None, double))
+    books |= dict(zip(pending, _add(session, list(pending.values()), now), strict=True))
+    return [
+        Result(position, outcome, record.control_number, book_id=double or books[earlier or position])
+        for (position, record), (outcome, earlier, double) in zip(batch, found, strict=True)
+    ]
 
 
 def _update(session: Session, book_id: int, record: BookRecord, now: datetime) -> None:

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select, update
-from sqlalchemy.orm import Session, raiseload
+from sqlalchemy.orm import Session, joinedload, raiseload
 
 from library.models import Job, JobKind, JobState, User
+from library.rules import access, uploads
+from library.rules.errors import Refusal, Refused, refuses
 
 JOB_SORTS = {"created_at": Job.created_at, "started_at": Job.started_at, "ended_at": Job.ended_at}
 # A worker that was not heard of for so long is gone; another one may take its job.
@@ -21,11 +23,20 @@ class NotOurs(Exception):
     """Another worker has taken the job over; what was about to be done is left to it."""
 
 
+class Cancelled(NotOurs):
+    """Somebody has asked that the job be stopped; what was about to be done is not done."""
+
+
+class JobEnded(Refusal):
+    """The job has ended: there is nothing left to cancel."""
+
+
 def start(
     session: Session, actor: User | None, kind: JobKind, now: datetime, runs_as_of: datetime | None = None
 ) -> Job:
     """Ask for work; `runs_as_of` is the moment it takes for now, None for the one at which it runs."""
-    job = Job(kind=kind, created_at=now, created_by_id=actor.id if actor else None, runs_as_of=runs_as_of)
+    asked = {"created_at": now, "created_by_id": actor.id if actor else None, "runs_as_of": runs_as_of}
+    job = Job(kind=kind, intake=None, **asked)
     session.add(job)
     session.flush()
     return job
@@ -33,7 +44,12 @@ def start(
 
 def find_jobs(**filters: Any) -> Select[Any]:
     """Jobs by kind and state."""
-    return select(Job).options(raiseload("*")).filter_by(**filters)
+    return select(Job).options(*job_parts()).filter_by(**filters)
+
+
+def job_parts() -> tuple[Any, ...]:
+    """What a job is shown with."""
+    return joinedload(Job.intake), raiseload("*")
 
 
 def next_free(session: Session, now: datetime) -> int | None:
@@ -57,20 +73,53 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
 
 
 def count(session: Session, job: Job, now: datetime, found: int = 0, done: int = 0, skipped: int = 0) -> None:
-    """Add to what a claimed job has done, in the transaction that does it; raises NotOurs, which undoes it."""
+    """Add to what a claimed job has done, in the transaction that does it; raises NotOurs or Cancelled, to undo it."""
     sums = {"found": Job.found + found, "done": Job.done + done, "skipped": Job.skipped + skipped}
     _keep(session, job, {"heartbeat_at": now, **sums})
+    if session.scalar(select(Job.cancel_asked_at).where(Job.id == job.id)) is not None:
+        raise Cancelled
 
 
 def finish(session: Session, job: Job, now: datetime, error: str | None = None) -> None:
     """End a claimed job, well or with an error; raises NotOurs."""
     state = JobState.FAILED if error else JobState.DONE
+    _end(session, job, state, now, error)
+
+
+def stop(session: Session, job: Job, now: datetime) -> None:
+    """End a claimed job that was asked to stop: what it has done stays; raises NotOurs."""
+    _end(session, job, JobState.CANCELLED, now)
+
+
+def _end(session: Session, job: Job, state: JobState, now: datetime, error: str | None = None) -> None:
     _keep(session, job, {"state": state, "ended_at": now, "error": error[:LONGEST_ERROR] if error else None})
+    uploads.drop_parts(session, job.id)
 
 
 def give_back(session: Session, job: Job) -> None:
     """Let the next worker have a claimed job at once; raises NotOurs."""
     _keep(session, job, {"state": JobState.QUEUED})
+
+
+@refuses(JobEnded)
+def cancel(session: Session, actor: User, job: Job, now: datetime) -> Job:
+    """Stop a job: one that waits ends at once, one at work before its next record or batch is kept.
+
+    Raises Forbidden for nightly work where the actor may not start it either.
+    """
+    if job.kind not in uploads.IMPORTS:
+        access.require(actor, "jobs.start")
+    connection = session.connection()
+    waits = update(Job).where(Job.id == job.id, _is_free(now))
+    ended = {"state": JobState.CANCELLED, "cancel_asked_at": now, "ended_at": now}
+    if connection.execute(waits.values(**ended)).rowcount:
+        uploads.drop_parts(session, job.id)
+    else:
+        works = update(Job).where(Job.id == job.id, Job.state == JobState.RUNNING)
+        if not connection.execute(works.values(cancel_asked_at=now)).rowcount:
+            raise Refused([JobEnded()])
+    found = select(Job).where(Job.id == job.id).options(*job_parts())
+    return session.scalars(found.execution_options(populate_existing=True)).one()
 
 
 def _keep(session: Session, job: Job, values: dict[str, Any]) -> None:

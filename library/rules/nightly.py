@@ -18,6 +18,8 @@ from library.models import (
     Hold,
     HoldEnding,
     HoldState,
+    IdempotencyKey,
+    Job,
     JobKind,
     Loan,
     NoticeKind,
@@ -25,7 +27,20 @@ from library.models import (
     Renewal,
     RenewalChannel,
 )
-from library.rules import calendar, holds, locks, losses, notices, policies, privacy, reminders, renewals, running
+from library.rules import (
+    calendar,
+    holds,
+    idempotency,
+    locks,
+    losses,
+    notices,
+    policies,
+    privacy,
+    reminders,
+    renewals,
+    running,
+    uploads,
+)
 from library.rules.calendar import local_day
 from library.rules.desk import Desk
 from library.rules.errors import Refused
@@ -39,11 +54,13 @@ HOUSE = Desk(actor=None)
 
 @dataclass(frozen=True)
 class Night:
-    """The moment that a run takes for now, and what the library has laid down in days."""
+    """The moment that a run takes for now, the real one, and what the library has laid down in days."""
 
     now: datetime
+    real_now: datetime
     history_days: int
     due_soon_days: int
+    results_days: int = 90
 
 
 def no_lock(session: Session, row: Any) -> object:
@@ -245,6 +262,17 @@ def _remind(session: Session, night: Night, loan: Loan) -> bool:
     return reminder is not None and reminders.remind(session, reminder, night.now)
 
 
+def _expired_keys(session: Session, night: Night) -> Select[Any]:
+    # A day that is only tried out must not end keys that clients count on.
+    return idempotency.expired(night.real_now)
+
+
+def _forget_key(session: Session, night: Night, key: IdempotencyKey) -> bool:
+    session.delete(key)
+    session.flush()
+    return True
+
+
 STEPS: Mapping[JobKind, tuple[Part, ...]] = {
     JobKind.EXPIRE_HOLDS: (Part(Hold, _ending_holds, _expire_hold, holds.lock, _really_ending),),
     JobKind.RESUME_HOLDS: (
@@ -258,6 +286,10 @@ STEPS: Mapping[JobKind, tuple[Part, ...]] = {
     ),
     JobKind.WRITE_NOTICES: (
         Part(Loan, _loans_to_tell_of, _remind, lambda session, loan: locks.lock_loan(session, loan.id), _not_told_yet),
+    ),
+    JobKind.PURGE: (
+        Part(IdempotencyKey, _expired_keys, _forget_key, idempotency.lock),
+        Part(Job, lambda _, night: uploads.outworn(night.real_now, night.results_days), uploads.forget),
     ),
 }
 
