@@ -5,6 +5,7 @@ A setting is read, the later winning, from its default here, from `settings.cfg`
 """
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -20,7 +21,16 @@ from sqlalchemy.exc import ArgumentError
 VERSION = "0.1.0"
 SHORTEST_SECRET = 32
 BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "REDIS_URL")
-NEVER_ZERO = ("ACCESS_TOKEN_SECONDS", "REFRESH_TOKEN_SECONDS", "PASSWORD_MIN_LENGTH", "DEEPEST_ROW", "LARGEST_BODY")
+NEVER_ZERO = (
+    "ACCESS_TOKEN_SECONDS",
+    "REFRESH_TOKEN_SECONDS",
+    "PASSWORD_MIN_LENGTH",
+    "DEEPEST_ROW",
+    "LARGEST_BODY",
+    "LARGEST_UPLOAD",
+)
+# As browsers send it: a scheme, a host and maybe a port, without a path.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 UNSAFE_SECRETS = ("change", "secret", "default", "example", "password")
 
 
@@ -50,12 +60,15 @@ class Default:
     LIMIT_LOGIN_ADDRESS: str = "50 per 10 minutes"
     TRUSTED_NETWORKS: str = ""
     TRUSTED_PROXIES: int = 0
+    CORS_ORIGINS: str = ""
     CACHE_SECONDS: int = 60
     DEEPEST_ROW: int = 100_000
     LARGEST_BODY: int = 256 * 1024
+    LARGEST_UPLOAD: int = 100 * 1024 * 1024
     LOCK_TIMEOUT_SECONDS: int = 5
     HISTORY_DAYS: int = 30
     DUE_SOON_DAYS: int = 3
+    JOB_RESULTS_DAYS: int = 90
     SANDBOX_CLOCK: bool = False
     LOG_REQUESTS: bool = True
     DEBUG: bool = False
@@ -149,7 +162,12 @@ def _refuse_unusable(settings: Mapping[str, Any]) -> None:
         if kinds[name] is int and value < (1 if name in NEVER_ZERO else 0):
             raise ConfigurationError(f"{name} is {value}: it is too small")
     checks: dict[str, Callable[[str], object]] = {name: parse_limit for name in settings if name.startswith("LIMIT_")}
-    checks |= {"TRUSTED_NETWORKS": networks, "DATABASE_URL": _check_database, "REDIS_URL": _check_redis}
+    checks |= {
+        "TRUSTED_NETWORKS": networks,
+        "CORS_ORIGINS": origins,
+        "DATABASE_URL": _check_database,
+        "REDIS_URL": _check_redis,
+    }
     for name, check in checks.items():
         try:
             check(settings[name])
@@ -163,6 +181,15 @@ def _refuse_unusable(settings: Mapping[str, Any]) -> None:
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The networks that a text names, parted by commas; raises ValueError."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+@lru_cache(maxsize=8)
+def origins(text: str) -> frozenset[str]:
+    """The origins that a text names, parted by commas, or `*` for any; raises ValueError."""
+    named = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    if named != {"*"} and not all(_ORIGIN.fullmatch(origin) for origin in named):
+        raise ValueError(text)
+    return named
 
 
 def _check_database(url: str) -> None:

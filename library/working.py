@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
@@ -102,17 +102,29 @@ def _do(session: Session, part: Part, night: Night, key: int, witness: Witness) 
 
 def patiently(session: Session, work: Callable[[], Answer]) -> Answer | None:
     """Do something in a write transaction, again where another was in its way; None where it stays so."""
+    try:
+        return insistently(session, work)
+    except DBAPIError as error:
+        if not is_busy(error):
+            raise
+        return None
+
+
+def insistently(session: Session, work: Callable[[], Answer], keep: bool = True) -> Answer:
+    """Do something in a write transaction, again where another was in its way; raises where it stays so."""
     for attempt in range(1, TRIES + 1):
         try:
-            with transaction(session, write=True):
+            with transaction(session, write=True, keep=keep):
                 return work()
         except DBAPIError as error:
-            if not _is_busy(error.orig):
-                raise
             session.expunge_all()
+            if not is_busy(error) or attempt == TRIES:
+                raise
             time.sleep(random.uniform(0, 0.02 * 2**attempt))
-    return None
+    raise AssertionError("unreachable")
 
 
-def _is_busy(error: Any) -> bool:
-    return getattr(error, "sqlstate", None) in BUSY_STATES or getattr(error, "sqlite_errorcode", None) == SQLITE_BUSY
+def is_busy(error: DBAPIError) -> bool:
+    """Whether another was in the way: what was undone for its sake may be done again."""
+    state, code = (getattr(error.orig, name, None) for name in ("sqlstate", "sqlite_errorcode"))
+    return state in BUSY_STATES or code == SQLITE_BUSY

@@ -4,6 +4,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from documented import DocumentedClient
 from factories import Factories
 from flask import Flask
 from served import ROOT, Served
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select, text
 from sqlalchemy.orm import Session
 
 from library import create_app
@@ -35,11 +36,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="let the state machine of the desk run for a minute")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite runs on as many cores as there are, up to four; tests that were named run in this process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4) if cores > 1 and config.args_source is not pytest.Config.ArgsSource.ARGS else 0
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need services run when they are asked for by name: `-m services`; .ci/run does."""
-    if "services" in (config.option.markexpr or ""):
-        return
-    kept = [item for item in items if "services" not in item.keywords]
+    """Tests that need services, and those that last, run when they are asked for: `-m services`; .ci/run does."""
+    unasked = {"services", "fuzz"} - set((config.option.markexpr or "").split())
+    kept = [item for item in items if unasked.isdisjoint(item.keywords)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 
@@ -108,28 +114,50 @@ def app(shared_app: Flask) -> Flask:
     return shared_app
 
 
-def empty(engine: Engine) -> None:
-    """Take every row out and start all keys anew."""
-    tables = [table.name for table in reversed(Base.metadata.sorted_tables)]
+def empty(engine: Engine, generation: int = 0) -> None:
+    """Take every row out and start all keys anew; the catalogue counts its changes from `generation` on."""
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        tables = filled_tables(connection)
         if engine.dialect.name == "postgresql":
-            connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE"))
+            if "account_entries" in tables:
+                connection.execute(text("TRUNCATE account_entries CASCADE"))
+            delete_all(connection, tables)
+            sequences = "SELECT setval(format('%I', sequencename)::regclass, start_value, false) FROM pg_sequences"
+            connection.execute(text(f"{sequences} WHERE last_value IS NOT NULL"))
         else:
             connection.execute(text("PRAGMA defer_foreign_keys=ON"))
-            # A RESTRICT holds at once even when deferred: what points at its own table goes first.
-            connection.execute(text("UPDATE users SET guarantor_id = NULL"))
-            # The ledger refuses deletion, as it should.
-            guards = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%append-only%'"
-            triggers = connection.execute(text(guards)).all()
-            for name, _ in triggers:
-                connection.execute(text(f"DROP TRIGGER {name}"))
-            connection.execute(text("DELETE FROM account_entries WHERE reverses_id IS NOT NULL"))
-            for name in tables:
-                connection.execute(text(f"DELETE FROM {name}"))
-            for _, sql in triggers:
-                connection.exec_driver_sql(sql)
+            with ledger_open(connection) if "account_entries" in tables else nullcontext():
+                delete_all(connection, tables)
             connection.execute(text("DELETE FROM sqlite_sequence"))
-        connection.execute(Generation.__table__.insert().values(name="catalogue", number=0))
+        connection.execute(Generation.__table__.insert().values(name="catalogue", number=generation))
+
+
+def filled_tables(connection: Connection) -> list[str]:
+    """The tables that have rows, those first that point at others."""
+    names = [table.name for table in reversed(Base.metadata.sorted_tables)]
+    looks = [f"SELECT {at} WHERE EXISTS (SELECT 1 FROM {name})" for at, name in enumerate(names)]
+    return [names[at] for at in sorted(connection.scalars(text(" UNION ALL ".join(looks))))]
+
+
+def delete_all(connection: Connection, tables: list[str]) -> None:
+    # A RESTRICT holds at once even when deferred: what points at its own table goes first.
+    if "users" in tables:
+        connection.execute(text("UPDATE users SET guarantor_id = NULL WHERE guarantor_id IS NOT NULL"))
+    for name in tables:
+        connection.execute(text(f"DELETE FROM {name}"))
+
+
+@contextmanager
+def ledger_open(connection: Connection) -> Iterator[None]:
+    """The ledger refuses deletion, as it should: not for a moment."""
+    guards = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%append-only%'"
+    triggers = connection.execute(text(guards)).all()
+    for name, _ in triggers:
+        connection.execute(text(f"DROP TRIGGER {name}"))
+    connection.execute(text("DELETE FROM account_entries WHERE reverses_id IS NOT NULL"))
+    yield
+    for _, sql in triggers:
+        connection.exec_driver_sql(sql)
 
 
 @pytest.fixture
@@ -202,12 +230,29 @@ def as_admin(signed_in, make: Factories) -> DocumentedClient:
     return signed_in(make.user(username="adam", role=Role.ADMIN))
 
 
-@pytest.fixture
-def served(new_database, tmp_path: Path) -> Iterator[Served]:
-    """A real server with two workers on a database of its own."""
-    running = Served(tmp_path, new_database())
-    yield running
+@pytest.fixture(scope="session")
+def server(migrated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Engine]]:
+    """A real server with two workers, and its database; its limits do not count what tests send."""
+    app = migrated()
+    running = Served(
+        tmp_path_factory.mktemp("server"), app.config["DATABASE_URL"], LIBRARY_TRUSTED_NETWORKS="127.0.0.0/8"
+    )
+    # Not within the context: commands that are run in this process would take its application for theirs.
+    with app.app_context():
+        engine = db.engine
+    yield running, engine
     running.stop()
+
+
+@pytest.fixture
+def served(server: tuple[Served, Engine]) -> Served:
+    """The real server on an empty database."""
+    running, engine = server
+    with engine.connect() as connection:
+        generation = connection.scalar(select(Generation.number))
+    # Its workers keep pages of the catalogue by this number: it must not come again.
+    empty(engine, (generation or 0) + 1)
+    return running
 
 
 @pytest.fixture(scope="session")

@@ -416,8 +416,9 @@ class TwoDesks:
             JobKind.RENEW: self.model.renew_by_itself,
             JobKind.CUT_HISTORY: lambda: self.model.cut_history(HISTORY_DAYS),
             JobKind.WRITE_NOTICES: lambda: None,
+            JobKind.PURGE: lambda: None,
         }[step]
-        night = Night(self.now, HISTORY_DAYS, 3)
+        night = Night(self.now, self.now, HISTORY_DAYS, 3)
         self.both(step.value, Counter(None), lambda counter: expect(), lambda session, desk: work(session, step, night))
 
     def lay_down(self, kind: str, value: Any, place: int | None, category: int | None, item_type: int | None) -> None:

@@ -18,6 +18,7 @@ from library.models import (
     HistoryMode,
     Hold,
     HoldState,
+    IdempotencyKey,
     Loan,
     LoanClosing,
     Notice,
@@ -87,6 +88,14 @@ def _build(make: Factories, seed: int) -> None:
             )
         for patron in waiting[: chance.choice((0, 0, 3, 4))]:
             _wait(make, chance, patron, book=book)
+    for number, patron in enumerate(patrons):
+        # Expired long ago by any clock, or not yet by any.
+        made = {
+            "created_at": datetime(2100 if number % 3 else 2020, 1, 1, tzinfo=UTC),
+            "fingerprint": "f",
+            "status": 204,
+        }
+        make.row(IdempotencyKey(user_id=patron.id, call="POST /loans", key=f"k{number}", **made))
 
 
 def _leave(make: Factories, chance: random.Random, copy: Copy, patron: User, waiting: list[User]) -> None:
@@ -158,6 +167,7 @@ def picture(session: Session) -> dict[str, list[tuple[Any, ...]]]:
         .join(charge, charge.id == Allocation.charge_id)
         .group_by(entry.patron_id, charge.reason),
         "renewals": select(Renewal.loan_id, Renewal.channel, Renewal.was_due_at, Renewal.due_at, Renewal.actor_id),
+        "keys": select(IdempotencyKey.key),
         "notices": select(Notice.occasion, Notice.patron_id, Notice.kind, Notice.loan_id, Notice.hold_id),
     }
     return {name: sorted((tuple(row) for row in session.execute(rows)), key=repr) for name, rows in seen.items()}

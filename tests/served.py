@@ -14,6 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from forked import Command
+
 ROOT = Path(__file__).parent.parent
 DEADLINE = 60
 TWENTY = Path(__file__).parent / "data" / "twenty.mrc"
@@ -40,6 +42,8 @@ class Answer:
 class Served:
     """One running server on a database of its own; `flask(…)` runs a command beside it."""
 
+    application = "library.serving:load"
+
     def __init__(self, instance: Path, database_url: str, workers: int = 2, **settings: str) -> None:
         self.port = free_port()
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("LIBRARY_", "FLASK_"))}
@@ -54,7 +58,7 @@ class Served:
         self.log = (instance / "server.log").open("w+")
         options = ["--interface", "wsgi", "--factory", "--port", str(self.port), "--workers", str(workers)]
         options += ["--blocking-threads", "8", "--workers-kill-timeout", "5"]
-        command = [sys.executable, "-m", "granian", *options, "library.serving:load"]
+        command = [sys.executable, "-m", "granian", *options, self.application]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log)
         self._wait()
 
@@ -77,10 +81,9 @@ class Served:
 
     def flask(self, *arguments: str) -> str:
         """Run a command of the project on the same database; what it printed."""
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        ran = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=300)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
+        status, printed, complained = Command(("--app", "wsgi", *arguments), self.environment).end(300)
+        assert status == 0, printed + complained
+        return printed
 
     def call(self, method: str, path: str, body: Any = None, token: str = "", headers: Any = ()) -> Answer:
         """One request over the socket."""
@@ -91,6 +94,16 @@ class Served:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         return _sent(request)
+
+    def raw(self, sent: bytes) -> bytes:
+        """Send these very bytes; all that comes back until the server hangs up."""
+        with socket.create_connection(("127.0.0.1", self.port), DEADLINE) as connection:
+            connection.sendall(sent)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def logged(self) -> str:
+        """What the server has written so far."""
+        return Path(self.log.name).read_text()
 
     def log_in(self, name: str, password: str) -> str:
         """The access token of an account."""

@@ -15,6 +15,7 @@ from factories import START
 from flask import Flask
 from flask.views import MethodView
 from openapi_spec_validator import validate
+from walking_lists import lists, words_of
 
 from library.api import RESOURCES
 from library.api.plumbing.blueprint import Blueprint, Unmarked
@@ -29,9 +30,11 @@ from library.models import (
     IdentifierScheme,
     Job,
     JobKind,
+    JobResult,
     MaterialType,
     Notice,
     NoticeKind,
+    Outcome,
     Override,
     PatronBlock,
     Renewal,
@@ -170,6 +173,7 @@ def test_modules_stay_short_and_say_what_they_are():
 def test_models_and_rules_load_without_flask():
     code = (
         "import sys, library.models, library.rules.orders, library.rules.imports, library.database, library.working;"
+        "import library.importing, library.exporting;"
         "print([name for name in ('flask', 'marshmallow', 'werkzeug') if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -246,6 +250,7 @@ PINNED = {
     "/item-types": 4,
     "/holds": 4,
     "/jobs": 3,
+    "/jobs/{job_id}/results": 4,
     "/loans": 12,
     "/loans/{loan_id}/overrides": 4,
     "/loans/{loan_id}/renewals": 4,
@@ -275,6 +280,7 @@ def populate(make, owner) -> None:
         occasion = {"occasion": f"told {number}", "hold_id": hold.id, "created_at": START}
         make.row(Notice(patron_id=owner.id, kind=NoticeKind.HOLD_READY, **occasion))
         make.row(Job(kind=JobKind.NIGHTLY, created_at=START))
+        make.row(JobResult(job_id=1, position=number, outcome=Outcome.ADDED))
         renewal = {"loan_id": 1, "channel": RenewalChannel.DESK, "renewed_at": START}
         make.row(Override(action="renew", code="held", reason="Because", loan_id=1, made_at=START))
         make.row(Renewal(was_due_at=START, due_at=START, **renewal))
@@ -288,10 +294,57 @@ def test_lists_have_a_pinned_number_of_statements(app, signed_in, make, statemen
     for path, method, operation in operations(app):
         if method == "get" and "X-Pagination" in operation["responses"]["200"].get("headers", {}):
             statements.clear()
-            answer = client.get(path.format(user_id=librarian.id, loan_id=1) + "?page_size=10")
+            answer = client.get(path.format(user_id=librarian.id, loan_id=1, job_id=1) + "?page_size=10")
             assert len(answer.json) >= 10 or path == "/users/{user_id}/orders", path
             counts[path] = len(statements)
     assert counts == PINNED
+
+
+def test_a_step_of_a_walk_costs_a_statement_less_than_a_page(app, signed_in, make, statements):
+    librarian = make.librarian()
+    client = signed_in(librarian)
+    populate(make, librarian)
+    for path, operation in lists(app, librarian.id).items():
+        for sort in words_of(operation, "sort")[1:2]:
+            query = {"page_size": 6, "sort": sort}
+            first = client.get(path, query_string=query | {"cursor": "start"})
+            statements.clear()
+            client.get(path, query_string=query)
+            page = len(statements)
+            statements.clear()
+            # Nothing is counted, at any depth.
+            assert client.get(path, query_string=query | {"cursor": first.headers["X-Next-Cursor"]}).json
+            assert len(statements) == page - 1, path
+
+
+# What showing all records in full adds to a list, however many rows it has.
+EXPANDED = {
+    "/account-entries": 11,
+    "/copies": 7,
+    "/holds": 6,
+    "/loans": 7,
+    "/orders": 5,
+    "/users": 2,
+    "/users/{user_id}/orders": 5,
+}
+
+
+def test_showing_records_in_full_costs_a_pinned_number_of_statements(app, signed_in, make, statements):
+    librarian = make.librarian(patron_category=make.category())
+    client = signed_in(librarian)
+    populate(make, librarian)
+    counts = {}
+    for path, method, operation in operations(app):
+        words = ",".join(words_of(operation, "expand")) if method == "get" else ""
+        if words and "X-Next-Cursor" in operation["responses"]["200"]["headers"]:
+            path_here, costs = path.format(user_id=librarian.id), []
+            for query in ("page_size=12", "page_size=3", f"page_size=12&expand={words}", f"page_size=3&expand={words}"):
+                statements.clear()
+                client.get(f"{path_here}?{query}")
+                costs.append(len(statements))
+            assert costs[2] - costs[0] == costs[3] - costs[1], path
+            counts[path] = costs[2] - costs[0]
+    assert counts == EXPANDED
 
 
 def test_every_table_has_rows_that_never_come_back():

@@ -20,16 +20,24 @@ from library.models import (
     Copy,
     DueChange,
     EntryKind,
+    IdempotencyKey,
     IdentifierScheme,
+    Import,
+    ImportFormat,
     Job,
     JobKind,
+    JobResult,
+    JobState,
     Notice,
     NoticeKind,
+    OnDuplicate,
+    Outcome,
     Override,
     PatronBlock,
     PaymentMethod,
     Renewal,
     RenewalChannel,
+    UploadPart,
     User,
 )
 
@@ -62,15 +70,20 @@ def populate() -> None:
         DueChange(changed_at=START, reason="Because", **when),
         Override(action="renew", code="held", reason="Because", loan_id=loan.id, made_at=START),
         Notice(patron_id=loan.patron_id, kind=NoticeKind.HOLD_READY, occasion="x", hold_id=hold.id, created_at=START),
-        Job(kind=JobKind.NIGHTLY, created_at=START),
+        Job(kind=JobKind.IMPORT_BOOKS, created_at=START, state=JobState.CANCELLED),
         PatronBlock(user_id=loan.patron_id, reason="Because", created_at=START),
     ):
         make.row(row)
+    sent = {"file_name": "x.mrc", "format": ImportFormat.MARC21, "on_duplicate": OnDuplicate.SKIP, "dry_run": True}
+    make.row(Import(job_id=1, size=1, **sent))
+    make.row(UploadPart(job_id=1, number=0, content=b"x"))
+    make.row(JobResult(job_id=1, position=1, outcome=Outcome.ADDED, book_id=book.id))
     make.policy("max_loans", 3, branch=make.branch(), patron_category=make.category(), item_type=make.item_type())
     make.exception(START.date())
     make.transfer_limit()
     make.order(make.librarian(), book)
     make.session_of(make.user())
+    make.row(IdempotencyKey(user_id=loan.patron_id, call="POST /loans", key="k", fingerprint="f", created_at=START))
     session.close()
 
 

@@ -1,14 +1,13 @@
 """Many at once, over sockets, through a real server with two workers: what only shows under fire."""
 
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from served import ROOT, TWENTY, Answer, Served
+from forked import Command
+from served import TWENTY, Answer, Served
 
 
 @pytest.fixture
@@ -61,10 +60,31 @@ def test_fifty_desks_lend_one_copy_once(served: Served, token):
 def test_fifty_writers_with_one_tag(served: Served, token):
     book = served.call("POST", "/books", {"title": "Contested"}, token)
     tag, path = {"If-Match": book.headers["ETag"]}, book.headers["Location"]
-    with ThreadPoolExecutor(50) as threads:
-        jobs = [threads.submit(served.call, "PATCH", path, {"year": year}, token, tag) for year in range(1900, 1950)]
-        statuses = sorted(job.result().status for job in jobs)
-    assert statuses == [200] + [412] * 49
+
+    def write(method: str, path: str, tag: dict[str, str], **more: int) -> list[int]:
+        """The statuses of fifty writers, each of whom would write something else."""
+        bodies = [None if method == "DELETE" else {"title": "Won", "year": year} | more for year in range(1900, 1950)]
+        calls = [partial(served.call, method, path, body, token, tag) for body in bodies]
+        return sorted(answer.status for answer in at_once(calls, threads=50))
+
+    assert write("PATCH", path, tag) == [200] + [412] * 49
+    tag = {"If-Match": served.call("GET", path, token=token).headers["ETag"]}
+    assert write("PUT", path, tag) == [200] + [412] * 49
+    # Who comes after a deletion finds nothing to compare with.
+    tag = {"If-Match": served.call("GET", path, token=token).headers["ETag"]}
+    assert write("DELETE", path, tag) == [204] + [404] * 49
+    assert served.call("GET", "/books", token=token).json == []
+
+
+def test_fifty_actions_with_one_tag(served: Served, token):
+    """What is optional on an action holds as well, where its rows are locked in another order by others."""
+    branch = served.call("POST", "/branches", {"name": "Main"}, token).json["id"]
+    book = served.call("POST", "/books", {"title": "Marked"}, token).json["id"]
+    copy = served.call("POST", "/copies", {"book_id": book, "home_branch_id": branch}, token)
+    tag, path = {"If-Match": copy.headers["ETag"]}, copy.headers["Location"]
+    bodies = [{"as": kind, "reason": "Wet"} for kind in ("damaged", "missing")] * 25
+    calls = [partial(served.call, "POST", f"{path}/mark", body, token, tag) for body in bodies]
+    assert sorted(answer.status for answer in at_once(calls, threads=50)) == [200] + [412] * 49
 
 
 def test_loans_of_one_copy_never_overlap(served: Served, token):
@@ -90,11 +110,9 @@ def test_loans_of_one_copy_never_overlap(served: Served, token):
 
 
 def test_two_imports_of_one_file_double_nothing(served: Served, token):
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "catalogue", "import", str(TWENTY)]
-    options = {"cwd": ROOT, "env": served.environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    running = [subprocess.Popen(command, **options) for _ in range(3)]
-    printed = [process.communicate(timeout=120)[0].decode() for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], printed
+    words = ("--app", "library", "catalogue", "import", str(TWENTY))
+    ends = [command.end(120) for command in [Command(words, served.environment) for _ in range(3)]]
+    assert [status for status, *_ in ends] == [0, 0, 0], ends
     assert served.call("GET", "/books", token=token).headers["X-Total-Count"] == "20"
 
 
@@ -281,13 +299,12 @@ def test_the_night_comes_while_desks_are_at_work(open_desk):
             statuses |= {desk.take_back(copy).status, desk.lend(copy, patron).status}
         return statuses
 
-    night = [sys.executable, "-m", "flask", "--app", "wsgi", "circulation", "nightly"]
-    options = {"cwd": ROOT, "env": desk.served.environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    nights = [subprocess.Popen(night, **options) for _ in range(3)]
+    night = ("--app", "library", "circulation", "nightly")
+    nights = [Command(night, desk.served.environment) for _ in range(3)]
     pairs = list(zip(desk.copies, desk.patrons, strict=True))
     statuses = at_once([lambda pair=pair: work(*pair) for pair in pairs], threads=12)
-    printed = [process.communicate(timeout=120)[0].decode() for process in nights]
-    assert [process.returncode for process in nights] == [0, 0, 0], printed
+    ends = [command.end(120) for command in nights]
+    assert [status for status, *_ in ends] == [0, 0, 0], ends
     assert set().union(*statuses) == {200, 201}
     desk.served.flask("circulation", "nightly")
     # Once a loan, however many nights there were.

@@ -13,7 +13,7 @@ from library.models import JobKind, Loan, LoanClosing, User
 from library.rules.nightly import Night
 from library.working import Tally, patiently, work_step
 
-NIGHT = Night(START + timedelta(days=9), 30, 3)
+NIGHT = Night(START + timedelta(days=9), START + timedelta(days=9), 30, 3)
 
 
 @pytest.fixture

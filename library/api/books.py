@@ -11,18 +11,22 @@ from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryWhole
+from library.api.plumbing.fields import Choice, Fault, Id, ListOf, Nested, QueryFlag, QueryList, QueryWhole
+from library.api.plumbing.negotiation import Formats, speaks
 from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, defaults_of, input_of, patch_of, shown
 from library.api.plumbing.texts import SearchText, Text
 from library.exchange import numbers
+from library.exchange.writers import WRITERS
 from library.extensions import db
 from library.models import Author, Book, BookSubject, Contribution, ContributorRole, Identifier, MaterialType, Subject
 from library.models import IdentifierScheme as Scheme
-from library.rules import catalogue, changes
+from library.rules import catalogue, changes, exports
 
 blp = Blueprint("books", "book", "Catalogue")
 LANGUAGE = r"[a-z]{3}"
+FORMATS = Formats("books", WRITERS, exports.records_of)
+NUMBERS = "The numbers by which the world knows the edition."
 _IS_WELL_FORMED: dict[Scheme, Callable[[str], Any]] = {
     Scheme.ISBN: numbers.isbn,
     Scheme.ISSN: numbers.issn,
@@ -37,6 +41,8 @@ class ContributorSchema(Schema):
     class Meta(Schema.Meta):
         model = Contribution
 
+    shown_example = {"name": "Melville, Herman", "dates": "1819-1891"}
+
     author_id = Id(metadata={"description": "The author's record."})
     name = Text(500, attribute="author.name", metadata={"description": "Heading: `Austen, Jane`."})
     dates = Text(100, 0, attribute="author.dates", metadata={"description": "Dates: `1775-1817`."})
@@ -49,6 +55,8 @@ class SubjectOfBookSchema(Schema):
     class Meta(Schema.Meta):
         model = BookSubject
 
+    shown_example = {"name": "Whales -- Fiction"}
+
     subject_id = Id(metadata={"description": "The subject's record."})
     name = Text(500, attribute="subject.name", metadata={"description": "Subject heading."})
 
@@ -59,6 +67,7 @@ class IdentifierSchema(Schema):
     class Meta(Schema.Meta):
         model = Identifier
 
+    example = {"scheme": "isbn", "value": "9780142437247"}
     scheme = auto_field()
     value = auto_field()
 
@@ -69,11 +78,24 @@ class BookSchema(Schema):
     class Meta(Schema.Meta):
         model = Book
 
+    shown_example = {
+        "title": "Moby-Dick",
+        "subtitle": "or, The whale",
+        "publisher": "Penguin Books",
+        "year": 1851,
+        "language": "eng",
+        "pages": 625,
+    }
     id = shown()
     material_type = auto_field()
     title = auto_field()
     subtitle = auto_field()
-    contributors = ListOf(Nested(ContributorSchema), attribute="contributions", dump_only=True)
+    contributors = ListOf(
+        Nested(ContributorSchema),
+        attribute="contributions",
+        dump_only=True,
+        metadata={"description": "In the order of the title page."},
+    )
     publisher = auto_field()
     year = auto_field(low=-3000, high=3000)
     year_text = auto_field()
@@ -81,9 +103,14 @@ class BookSchema(Schema):
     language = auto_field(pattern=LANGUAGE)
     pages = auto_field(low=0)
     series = auto_field()
-    subjects = ListOf(Nested(SubjectOfBookSchema), attribute="subject_links", dump_only=True)
+    subjects = ListOf(
+        Nested(SubjectOfBookSchema),
+        attribute="subject_links",
+        dump_only=True,
+        metadata={"description": "What it is about."},
+    )
     description = auto_field()
-    identifiers = ListOf(Nested(IdentifierSchema), dump_only=True)
+    identifiers = ListOf(Nested(IdentifierSchema), dump_only=True, metadata={"description": NUMBERS})
     control_number = auto_field()
     created_at = shown()
     updated_at = shown()
@@ -92,7 +119,7 @@ class BookSchema(Schema):
 class ContributorInputSchema(RequestSchema):
     """Who took part, by the author's record, and how."""
 
-    author_id = Ref(Author, required=True)
+    author_id = Ref(Author, required=True, metadata={"description": "The author's record."})
     role = Choice(ContributorRole, load_default=ContributorRole.AUTHOR)
 
     @ma.post_load
@@ -103,8 +130,10 @@ class ContributorInputSchema(RequestSchema):
 class IdentifierInputSchema(RequestSchema):
     """A number, with or without its hyphens."""
 
+    example: dict[str, Any] | None = {"scheme": "isbn", "value": "978-0-14-243724-7"}
+
     scheme = Choice(Scheme, required=True)
-    value = Text(100, required=True)
+    value = Text(100, required=True, metadata={"description": "The number as it is printed, or without hyphens."})
 
     @ma.post_load
     def _pair(self, data: dict[str, Any], **_: Any) -> tuple[Scheme, str]:
@@ -119,7 +148,7 @@ class _Lists:
 
     contributors = ListOf(Nested(ContributorInputSchema), metadata={"description": "In the order of the title page."})
     subject_ids = ListOf(Ref(Subject), attribute="subjects", metadata={"description": "The subjects' records."})
-    identifiers = ListOf(Nested(IdentifierInputSchema))
+    identifiers = ListOf(Nested(IdentifierInputSchema), metadata={"description": NUMBERS})
 
     @ma.validates_schema
     def _no_doubles(self, data: dict[str, Any], **_: Any) -> None:
@@ -153,24 +182,32 @@ class BookPatchSchema(_Lists, patch_of(BookSchema)):  # type: ignore[misc]
 class BookQuerySchema(QuerySchema):
     """How readers look for books."""
 
-    q = SearchText(metadata={"description": "All these words, the last may be the beginning of one: `whal`."})
-    ids = ListOf(QueryWhole(1), max_length=100)
-    author_id = QueryWhole(1)
-    subject_id = QueryWhole(1)
-    isbn = Text(30)
-    control_number = Text(100)
-    language = Text(3, pattern=LANGUAGE)
-    material_type = Choice(MaterialType)
-    year_min = QueryWhole()
-    year_max = QueryWhole()
+    q = SearchText(
+        metadata={
+            "description": "All these words, the last may be the beginning of one: `whal`. Titles come first, then "
+            "contributors, subjects, and the rest."
+        }
+    )
+    ids = QueryList(
+        QueryWhole(1), max_length=100, metadata={"description": "Only these: `ids=1&ids=2`.", "example": [1, 2]}
+    )
+    author_id = QueryWhole(1, metadata={"description": "Books that this author took part in, in whatever role."})
+    subject_id = QueryWhole(1, metadata={"description": "Books about this subject."})
+    isbn = Text(30, metadata={"description": "With or without hyphens.", "example": "978-0-14-243724-7"})
+    control_number = Text(100, metadata={"description": "Number of the record where it came from, exactly."})
+    language = Text(3, pattern=LANGUAGE, metadata={"description": "A MARC code.", "example": "eng"})
+    material_type = Choice(MaterialType, metadata={"description": "What kind of thing it is."})
+    year_min = QueryWhole(-3000, 3000, metadata={"description": "Published in this year or later."})
+    year_max = QueryWhole(-3000, 3000, metadata={"description": "Published in this year or earlier."})
     available = QueryFlag(metadata={"description": "Whether a copy stands on a shelf and may be lent."})
 
 
 @blp.route("/books")
 class Books(MethodView):
     @blp.allow("catalogue.read")
+    @speaks(FORMATS)
     @blp.arguments(BookQuerySchema, location="query")
-    @blp.lists(BookSchema, catalogue.BOOK_SORTS, cached=True)
+    @blp.lists(BookSchema, catalogue.BOOK_SORTS, cached=True, ranked=True)
     def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List or search books."""
         return catalogue.find_books(db.session, **filters)
@@ -187,6 +224,7 @@ class Books(MethodView):
 @blp.route("/books/<id:book_id>")
 class BookById(MethodView):
     @blp.allow("catalogue.read")
+    @speaks(FORMATS)
     @blp.finds(Book, *catalogue.book_parts())
     @blp.response(200, BookSchema)
     def get(self, book: Book) -> Book:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 from flask import current_app
@@ -24,13 +24,15 @@ SENTENCES = {
     JobKind.RENEW: "Renew the loans that renew themselves.",
     JobKind.CUT_HISTORY: "Forget whose the loans and holds were that have ended, as each patron chose.",
     JobKind.WRITE_NOTICES: "Write the notices of loans that are due soon or late.",
+    JobKind.PURGE: "Forget old reports of imports, and answers kept under a key for more than a day.",
 }
 
 
 def night_of(now: datetime) -> Night:
     """The night of this moment, with the library's settings."""
     settings = current_app.config
-    return Night(now, min(settings["HISTORY_DAYS"], MOST_DAYS), min(settings["DUE_SOON_DAYS"], MOST_DAYS))
+    days = (min(settings[name], MOST_DAYS) for name in ("HISTORY_DAYS", "DUE_SOON_DAYS", "JOB_RESULTS_DAYS"))
+    return Night(now, datetime.now(UTC), *days)
 
 
 def named(kind: JobKind) -> str:

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 from library.cli.circulation import named, night_of
 from library.cli.common import caught_signals, first_line, ready_session
 from library.database import transaction
+from library.importing import KINDS, work_import
 from library.models import Job
 from library.rules import jobs as rules
 from library.rules.nightly import Night, steps_of
-from library.working import patiently, work_step
+from library.working import insistently, is_busy, patiently, work_step
 
 PAUSE_SECONDS = 1
 logger = logging.getLogger(__name__)
@@ -76,13 +77,21 @@ def work_next(session: Session) -> bool:
 
 def _work(session: Session, job: Job, received: Sequence[int]) -> None:
     """Do a claimed job to its end; a worker that is stopped meanwhile gives it back."""
-    night = night_of(job.runs_as_of or datetime.now(UTC))
     try:
-        faults = _faults(session, job, night, received)
+        if job.kind in KINDS:
+            faults = list(filter(None, [work_import(session, job, received)]))
+        else:
+            faults = _faults(session, job, night_of(job.runs_as_of or datetime.now(UTC)), received)
+    except rules.Cancelled:
+        insistently(session, lambda: rules.stop(session, job, datetime.now(UTC)))
+        return
     except rules.NotOurs:
         click.echo(f"job {job.id} was taken over by another worker", err=True)
         return
-    except OperationalError:
+    except OperationalError as error:
+        if is_busy(error):
+            # Others are at work: whoever comes next goes on, without waiting until this worker counts as gone.
+            patiently(session, lambda: rules.give_back(session, job))
         raise
     except Exception as error:
         # Else the next worker would take it up, and the one after that.

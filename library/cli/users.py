@@ -1,17 +1,19 @@
-"""`flask users`: the first accounts of a library, made by whoever holds its server."""
+"""`flask users`: accounts made by whoever holds the server: the first admin, and a roster of patrons."""
 
 import re
 import sys
 import unicodedata
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
 from library.cli.common import operator, ready_session
+from library.cli.progress import take_file
 from library.database import transaction
-from library.models import Role
+from library.models import JobKind, OnDuplicate, Role
 from library.rules import changes
 from library.rules import users as rules
 from library.rules.errors import Refused
@@ -51,6 +53,24 @@ def create_admin(username: str, email: str, password: str | None, password_stdin
         except Refused as refused:
             raise click.ClickException(_kindly(refused)) from refused
     click.echo(f"{username} is an admin now: log in with POST /users/login.")
+
+
+@users.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--on-duplicate",
+    type=click.Choice([OnDuplicate.SKIP.value, OnDuplicate.UPDATE.value]),
+    default=OnDuplicate.SKIP.value,
+    show_default=True,
+    help="What to do with a person who has an account: the same card, username or e-mail address.",
+)
+@click.option("--dry-run", is_flag=True, help="Write nothing, only say what would happen.")
+def import_roster(file: Path, on_duplicate: str, dry_run: bool) -> None:
+    """Take the patrons of FILE, a roster in CSV, in.
+
+    Every 200 lines are committed together; a line that is wrong costs itself only. Staff are never changed.
+    """
+    take_file(JobKind.IMPORT_USERS, file, OnDuplicate(on_duplicate), dry_run)
 
 
 def _require(form: re.Pattern[str], text: str, complaint: str) -> None:

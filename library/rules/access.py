@@ -5,7 +5,21 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, false
 
-from library.models import AccountEntry, Base, Hold, Loan, Notice, Order, Role, User
+from library.models import (
+    AccountEntry,
+    Base,
+    Book,
+    Branch,
+    Copy,
+    Hold,
+    ItemType,
+    Loan,
+    Notice,
+    Order,
+    PatronCategory,
+    Role,
+    User,
+)
 from library.rules.errors import Forbidden
 
 ANYONE = "anyone"
@@ -44,6 +58,9 @@ LIBRARIAN = PATRON | {
     "summary.read",
     "policies.read",
     "jobs.read",
+    "jobs.cancel",
+    "imports.write",
+    "catalogue.export",
     "orders.write",
 }
 ADMIN = LIBRARIAN | {
@@ -73,6 +90,17 @@ OWN_ROWS: dict[type[Base], Callable[[User], ColumnElement[bool]]] = {
     AccountEntry: lambda actor: AccountEntry.patron_id == actor.id,
     Notice: lambda actor: Notice.patron_id == actor.id,
     Order: lambda actor: Order.user_id == actor.id,
+}
+
+# With which permission a record may be seen where another one names it; of tables with own rows only those.
+SEEN_WITH: dict[type[Base], str] = {
+    Book: "catalogue.read",
+    Branch: "catalogue.read",
+    Copy: "catalogue.read",
+    ItemType: "catalogue.read",
+    Loan: "loans.read",
+    PatronCategory: "categories.read",
+    User: "profile.own",
 }
 
 

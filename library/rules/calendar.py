@@ -40,7 +40,13 @@ def end_of_day(day: date, time_zone: str) -> datetime:
 
 
 class DayReason(StrEnum):
-    """Why a day is open or closed."""
+    """Why a day is open or closed.
+
+    * `hours`: the usual hours of the weekday
+    * `weekday`: a weekday without hours
+    * `closure`: an exception closes it
+    * `opening`: an exception opens it
+    """
 
     HOURS = "hours"
     WEEKDAY = "weekday"

@@ -13,7 +13,15 @@ WEEK = 7
 
 
 class DueStep(StrEnum):
-    """What moves a due date, in the order in which it does; or it was named by staff."""
+    """What moves a due date, in the order in which it does; or it was named by staff.
+
+    * `period`: the length of the loan
+    * `closed_day`: the branch is closed on it
+    * `closing_time`: a loan of hours would end while the branch is closed
+    * `hard_due_date`: no loan is due after that day
+    * `card_end`: the library card ends before
+    * `named`: staff named it
+    """
 
     PERIOD = "period"
     CLOSED_DAY = "closed_day"

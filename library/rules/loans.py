@@ -23,7 +23,12 @@ RENEWAL_SORTS = {"renewed_at": Renewal.renewed_at}
 
 
 class LoanStatus(StrEnum):
-    """How a list of loans may be narrowed."""
+    """How a list of loans may be narrowed.
+
+    * `open`: the copy is out
+    * `overdue`: the copy is out and late
+    * `closed`: the copy is back, or lost and paid
+    """
 
     OPEN = "open"
     OVERDUE = "overdue"

@@ -50,6 +50,13 @@ def lock_whole(session: Session, loan: Loan) -> Loan:
     return locked
 
 
+def lock_around(session: Session, loan_id: int) -> None:
+    """Lock a loan with all that stands before it in the order of locks, if there is such a loan."""
+    loan = session.get(Loan, loan_id)
+    if loan is not None:
+        lock_whole(session, loan)
+
+
 def lock_all(session: Session, loans: Sequence[Loan]) -> None:
     """Lock what stands before many loans in the order of locks: their patrons, then the queues of their books."""
     for patron_id in sorted({loan.patron_id for loan in loans if loan.patron_id is not None}):
@@ -122,7 +129,11 @@ def reject_claim(loan: Loan, now: datetime) -> None:
 
 
 class ClaimOutcome(StrEnum):
-    """How a claim ends: the copy was found in the house, or it is still missing."""
+    """How a claim ends: the copy was found in the house, or it is still missing.
+
+    * `found`: it was here, and the loan ends
+    * `missing`: nobody finds it, and the loan goes on
+    """
 
     FOUND = "found"
     MISSING = "missing"

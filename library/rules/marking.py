@@ -16,7 +16,13 @@ from library.rules.routing import Route
 
 
 class Mark(StrEnum):
-    """What a copy is marked as."""
+    """What a copy is marked as.
+
+    * `usable`: it may be lent again
+    * `damaged`: it is here, and not to be lent
+    * `missing`: nobody finds it
+    * `withdrawn`: it has left the collection
+    """
 
     USABLE = "usable"
     DAMAGED = "damaged"
@@ -32,14 +38,21 @@ class Marked:
     route: Route | None
 
 
+def lock_around(session: Session, copy_id: int) -> None:
+    """Lock what stands before a copy in the order of locks, if there is such a copy."""
+    copy = session.get(Copy, copy_id)
+    if copy is not None:
+        losses.lock_payers(session, copy.barcode)
+        locks.lock_queue(session, copy.book_id)
+
+
 @refuses(CopyIsOut)
 def mark(session: Session, desk: Desk, copy: Copy, mark_as: Mark, reason: str, now: datetime) -> Marked:
     """Say what condition a copy is in; a hold it was set aside for falls back to the head of its queue.
 
     A copy that is usable again and at hand is led on like one that was just scanned.
     """
-    losses.lock_payers(session, copy.barcode)
-    locks.lock_queue(session, copy.book_id)
+    lock_around(session, copy.id)
     locks.lock_copy_by_id(session, copy.id)
     action = Action(f"mark_{mark_as.value}")
     refuse_if_any([CopyIsOut()] if places.refused(action, copy) else [])

@@ -27,7 +27,13 @@ SORT_GAP = 1024
 
 
 class RouteAction(StrEnum):
-    """What the desk does with the copy now."""
+    """What the desk does with the copy now.
+
+    * `shelve`: back to its place on the shelves
+    * `hold_shelf`: set aside for the patron whose turn it is
+    * `send`: into the box for another branch
+    * `set_aside`: kept back: something is wrong with it
+    """
 
     SHELVE = "shelve"
     HOLD_SHELF = "hold_shelf"

@@ -18,7 +18,9 @@ from library.rules.errors import Forbidden, Refusal, Refused, refuses
 
 LONGEST_PASSWORD = 128
 # Without blanks; and without @, so that no username can be an address.
-USERNAME = r"[^\s@]+"
+USERNAME = r"[^\s@\x00-\x1F\x7F-\x9F]+"
+EMAIL = r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(\.[^@\s\"(),:;<>\[\]\\.]+)*"
+LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
 REUSE_GRACE = timedelta(seconds=10)
 # OWASP's figures for argon2id: about 45 ms a hash, where the library's default takes five times that.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)

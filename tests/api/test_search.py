@@ -2,6 +2,7 @@
 
 import pytest
 from factories import Factories
+from walking_lists import walk
 
 from library.models import IdentifierScheme
 
@@ -125,6 +126,51 @@ def test_hits(as_patron, shelf, q, names):
 def test_the_title_itself_comes_first(as_patron, shelf):
     found = [row["id"] for row in as_patron.get("/books?q=the whale").json]
     assert found == [shelf["whale"], shelf["history"]]
+
+
+def in_order(client, q: str) -> list[int]:
+    return [row["id"] for row in client.get("/books", query_string={"q": q}).json]
+
+
+def test_titles_come_before_contributors_before_subjects_before_the_rest(as_patron, make):
+    rest = make.book(title="A", publisher="Whale Press").id
+    subject = make.book(title="B", subjects=[make.subject(name="Whale hunting")]).id
+    contributor = make.book(make.author(name="Whale, James"), title="C").id
+    within = make.book(title="The white whale").id
+    begins = make.book(title="Whale songs").id
+    itself = make.book(title="Whale").id
+    assert in_order(as_patron, "whale") == [itself, begins, within, contributor, subject, rest]
+
+
+def test_whole_words_come_before_beginnings(as_patron, make):
+    beginnings = [
+        make.book(title="A", publisher="Whaler Press").id,
+        make.book(title="B", subjects=[make.subject(name="Whalers")]).id,
+        make.book(make.author(name="Whaley, James"), title="C").id,
+        make.book(title="The white whales").id,
+        make.book(title="Whaling").id,
+    ]
+    whole = make.book(title="The white whal").id
+    assert in_order(as_patron, "whal") == [beginnings[4], whole, *beginnings[3::-1]]
+    accented = make.book(title="Whäl").id
+    assert in_order(as_patron, "WHÄL")[:2] == [accented, beginnings[4]]
+
+
+def test_words_of_several_parts_count_for_none_of_them(as_patron, make):
+    melville = make.author(name="Melville, Herman")
+    split = make.book(melville, title="A", subjects=[make.subject(name="Ships")]).id
+    one = make.book(title="B", subjects=[make.subject(name="Melville and ships")]).id
+    assert in_order(as_patron, "melville ships") == [one, split]
+
+
+@pytest.mark.parametrize("sort", ["", "title", "-title"])
+def test_a_search_is_walked_by_key_or_as_it_is_sorted(as_patron, shelf, sort):
+    query = {"q": "whale", **({"sort": sort} if sort else {})}
+    hits = [row for step in walk(as_patron, "/books", size=1, **query) for row in step]
+    if sort:
+        assert hits == as_patron.get("/books", query_string=query).json
+    else:
+        assert [row["id"] for row in hits] == sorted(shelf[name] for name in ("whale", "whales", "history"))
 
 
 def test_an_empty_query_is_no_query(as_patron, shelf):

@@ -12,12 +12,12 @@ import pytest
 from pymarc import Field, Indicators, Record, Subfield
 from sqlalchemy import create_engine, func, select
 
-from library.cli.catalogue import _batches
 from library.database import CATALOGUE, generation
 from library.exchange.records import FormatError
 from library.extensions import db
+from library.importing import batches
 from library.models import Book
-from library.rules.imports import AT_ONCE
+from library.rules.outcomes import AT_ONCE
 
 from .conftest import runner
 
@@ -137,11 +137,11 @@ def test_what_was_read_before_a_file_turned_out_unreadable_is_taken():
         yield from ((position, None) for position in range(1, AT_ONCE + 2))
         raise FormatError("The rest is something else.")
 
-    batches = _batches(items())
-    assert [position for position, _ in next(batches)] == list(range(1, AT_ONCE + 1))
-    assert next(batches) == [(AT_ONCE + 1, None)]
+    found = batches(items())
+    assert [position for position, _ in next(found)] == list(range(1, AT_ONCE + 1))
+    assert next(found) == [(AT_ONCE + 1, None)]
     with pytest.raises(FormatError):
-        next(batches)
+        next(found)
 
 
 def test_without_tables_the_command_names_the_remedy(app_in, tmp_path, file):

@@ -14,7 +14,7 @@ HISTORY_DAYS, DUE_SOON_DAYS = 30, 3
 
 def night(now: datetime, history_days: int = HISTORY_DAYS, due_soon_days: int = DUE_SOON_DAYS) -> Night:
     """A night with the shipped settings."""
-    return Night(now, history_days, due_soon_days)
+    return Night(now, now, history_days, due_soon_days)
 
 
 def work(session: Session, kind: str, now: datetime, **settings: int) -> tuple[int, int, int]:

@@ -42,6 +42,9 @@ STAFF_ONLY = {
     "summary.read",
     "policies.read",
     "jobs.read",
+    "jobs.cancel",
+    "imports.write",
+    "catalogue.export",
     "orders.write",
 }
 ADMIN_ONLY = {
@@ -141,3 +144,8 @@ def test_everybody_who_may_read_the_catalogue_sees_all_of_it(session, make, role
     books = [make.book(), make.book()]
     person = make.user(role=role) if role else None
     assert session.scalars(access.visible(select(Book).order_by(Book.id), Book, person)).all() == books
+
+
+def test_whatever_is_shown_beside_a_number_has_a_permission_of_a_role():
+    # Patrons may see of each what is theirs or the catalogue's; OWN_ROWS narrows it.
+    assert set(access.SEEN_WITH.values()) <= access.PATRON

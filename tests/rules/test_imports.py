@@ -14,11 +14,14 @@ from library.models import (
     Copy,
     IdentifierScheme,
     MaterialType,
+    OnDuplicate,
+    Outcome,
     SourceRecord,
     Subject,
 )
 from library.rules import catalogue
-from library.rules.imports import OnDuplicate, Outcome, Result, import_batch
+from library.rules.imports import import_batch
+from library.rules.outcomes import Result
 
 ISBN = "9780141439518"
 
@@ -32,7 +35,7 @@ def take(session, now):
         with transaction(session, write=True):
             results = import_batch(session, batch, OnDuplicate(on_duplicate), at)
         session.expunge_all()
-        assert [(result.position, result.control_number) for result in results] == [
+        assert [(result.position, result.reference) for result in results] == [
             (position, record.control_number) for position, record in batch
         ]
         return [result.outcome.value for result in results]
@@ -347,7 +350,7 @@ def test_a_failure_says_where_and_why(session, now):
     with transaction(session, write=True):
         results = import_batch(session, [(7, numbered("a", "A")), (8, numbered("b", ""))], OnDuplicate.SKIP, now)
     assert results == [
-        Result(7, Outcome.ADDED, "a"),
+        Result(7, Outcome.ADDED, "a", book_id=1),
         Result(8, Outcome.FAILED, "b", "the database refused the record"),
     ]
 

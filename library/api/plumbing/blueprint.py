@@ -3,38 +3,46 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from datetime import date
 from functools import wraps
 from typing import Any
 
 import marshmallow as ma
-from flask import g, request
+from flask import after_this_request, g
 from flask.views import MethodView
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.utils import resolve_schema_instance
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Select
 from webargs.flaskparser import FlaskParser
 
-from library.api.plumbing import caching, document, gate, pagination, previews, rendering
-from library.api.plumbing.errors import Problem, invalid
-from library.extensions import db
-from library.models import Base, User, Versioned
-from library.rules import access, locks
-
-View = Callable[..., Any]
-_CHANGES = ("PUT", "PATCH", "DELETE")
+from library.api.plumbing import answers, caching, document, expansion, gate, pagination, previews, rendering, uploads
+from library.api.plumbing.deprecation import Deprecation
+from library.api.plumbing.errors import invalid
+from library.api.plumbing.finding import found_first, key_in_path, keys_of_part
+from library.api.plumbing.marks import View, mark, marks_of
+from library.models import Base, User
+from library.rules import access
 
 
 class Unmarked(Exception):
     """A view has no permission: the application does not start."""
 
 
+class Unkeyable(Exception):
+    """A view honours idempotency keys and begins by itself: the application does not start."""
+
+
 class Parser(FlaskParser):
     """webargs, reading the body that the edge has parsed and answering in our form."""
 
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"files": None}
+
     def load_json(self, req: Any, schema: Any) -> Any:
         return g.body.get()
+
+    def load_files(self, req: Any, schema: Any) -> Any:
+        return uploads.parts()
 
     def handle_error(self, error: ma.ValidationError, req: Any, schema: Any, **_: Any) -> Any:
         location, messages = next(iter(error.normalized_messages().items()))
@@ -49,15 +57,18 @@ class Blueprint(SmorestBlueprint):
     def __init__(self, name: str, singular: str, tag: str) -> None:
         super().__init__(name, name)
         self.singular, self.tag = singular, tag
-        self._prepare_doc_cbks.append(document.complete)
+        self._prepare_doc_cbks.append(answers.complete)
 
     def add_url_rule(  # type: ignore[override]
         self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
     ) -> None:
         """Put every method of the view behind the gate; raises Unmarked for one that has no permission.
 
-        A previewed action gets its twin under `<rule>/preview`.
+        A previewed action gets its twin under `<rule>/preview`. The option `examples` names keys of the demo library,
+        by their names in the path, with which the call can be tried.
         """
+        examples = options.pop("examples", {})
+        options["parameters"] = document.path_parameters(rule, examples)
         twins: list[type[MethodView]] = []
         if isinstance(view_func, type(MethodView)):
             # flask-smorest does not hand the option on: an automatic OPTIONS would go round the gate.
@@ -71,7 +82,7 @@ class Blueprint(SmorestBlueprint):
         options["tags"] = options.get("tags") or [self.tag]
         super().add_url_rule(rule, endpoint, view_func, **options)
         for twin in twins:
-            self.add_url_rule(f"{rule}/preview", view_func=twin, **options)
+            self.add_url_rule(f"{rule}/preview", view_func=twin, tags=options["tags"], examples=examples)
 
     def _preview(self, view_func: Any, act: View, rule: str, method: str) -> type[MethodView]:
         """The twin that shows what the action would do: the same function, permission, body and query."""
@@ -93,12 +104,16 @@ class Blueprint(SmorestBlueprint):
         if "permission" not in marks:
             raise Unmarked(f"{method} {rule} says not with @blp.allow who may call it")
         marks.setdefault("operation", document.operation_id(self.name, self.singular, rule, method))
+        marks["keyed"] = _honours_keys(marks["passage"], f"{method} {rule}")
         query = {
-            field.data_key or name: isinstance(field, ma.fields.List) and not hasattr(field, "delimiter")
+            field.data_key or name: isinstance(field, ma.fields.List)
             for schema in marks.get("query", ())
             for name, field in schema().fields.items()
         }
-        guarded = gate.guarded(view, marks["passage"], query)
+        passage = replace(marks["passage"], keyed=marks["keyed"])
+        guarded = gate.guarded(view, passage, query)
+        if "deprecation" in marks:
+            guarded = _told(guarded, marks["deprecation"])
         said = {key: value for key, value in marks.items() if key not in ("passage", "answer")}
         guarded._apidoc = deepcopy(getattr(view, "_apidoc", {})) | {"library": said}
         return guarded
@@ -109,15 +124,16 @@ class Blueprint(SmorestBlueprint):
         own_transaction: bool = False,
         prepare: Callable[[], None] | None = None,
         limited: bool = True,
+        keyed: bool = True,
     ) -> Callable[[View], View]:
         """Who may call the view; see library/rules/access.py.
 
         `own_transaction`: the view begins by itself, for it has slow work to do outside. `prepare`: slow work done
-        before the gate begins, for callers whose token carries the permission. `limited`: whether a call counts.
+        before the gate begins, for actors who have the permission. `limited`: whether a call counts. `keyed`: whether
+        a POST honours idempotency keys; what answers a secret must not, for its answer would be kept.
         """
-        return mark(
-            permission=permission, limited=limited, passage=gate.Passage(permission, own_transaction, limited, prepare)
-        )
+        passage = gate.Passage(permission, own_transaction, limited, prepare, keyed=keyed)
+        return mark(permission=permission, limited=limited, passage=passage)
 
     @staticmethod
     def obeys(*rules: Any) -> Callable[[View], View]:
@@ -134,6 +150,14 @@ class Blueprint(SmorestBlueprint):
     def previewed(view: View) -> View:
         """The action may be tried: `POST <path>/preview` runs it, answers what would happen, and undoes it."""
         return mark(previewed=True)(view)
+
+    @staticmethod
+    def deprecated(since: date, sunset: date | None = None, instead: str | None = None) -> Callable[[View], View]:
+        """The operation will go away: said in the document, and by headers on every answer of it, errors too.
+
+        `sunset` is the day after which it may be gone, `instead` the operationId to call from now on.
+        """
+        return mark(deprecation=Deprecation(since, sunset, instead))
 
     @staticmethod
     def operation(name: str) -> Callable[[View], View]:
@@ -160,132 +184,108 @@ class Blueprint(SmorestBlueprint):
     ) -> Callable[[View], View]:
         """Hand the view the row whose key stands in the path, if the actor may see it: else 404.
 
-        A change of a versioned row wants `If-Match`; the row is then locked until the request ends. `first(session,
-        key)` locks before that what stands before the row in the order of locks; there may be no such row.
+        A change of a versioned row wants `If-Match`, an action on it may have one; the row is then locked until the
+        request ends. `first(session, key)` locks before that what stands before the row in the order of locks; there
+        may be no such row.
         `version_of(session, row)` is the version that counts where the view is about something that hangs on the row.
         """
-        return _found(table, options, _key_in_path, first, version_of)
+        return found_first(table, options, key_in_path, first, version_of)
 
     @staticmethod
     def finds_part(table: type[Base], *options: Any) -> Callable[[View], View]:
         """Like `finds`, for a row below another: `/users/1/blocks/2` is the block 2 if its `user_id` is 1, else 404."""
-        return _found(table, options, _keys_of_part)
+        return found_first(table, options, keys_of_part)
 
     @staticmethod
     def finds_me(view: View) -> View:
         """Hand the view the actor's own row, locked and held to `If-Match` like any other."""
-        return _found(User, (), lambda _: {"id": g.actor.id})(view)
+        return found_first(User, (), lambda _: {"id": g.actor.id})(view)
 
-    def response(self, status_code: int, schema: Any = None, *, location: str | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
-        """What the view answers; a Select or a row becomes JSON here."""
+    def response(  # type: ignore[override]
+        self,
+        status_code: int,
+        schema: Any = None,
+        *,
+        location: str | None = None,
+        expands: bool = False,
+        cached: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """What the view answers; a row becomes JSON here, out of kept bytes where it is `cached`.
+
+        `expands`: the call may ask for the records behind the numbers, where the schema has `Expanded` members.
+        """
         documented = super().response(status_code, schema, **kwargs)
         instance = resolve_schema_instance(schema)
+        places = expansion.places_of(type(instance)) if expands else {}
+        query = expansion.query_schema(places)
 
         def decorator(view: View) -> View:
             @wraps(view)
             def rendered(*args: Any, **kwargs: Any) -> Any:
-                response = rendering.respond(view(*args, **kwargs), status_code, instance, location)
+                shape = expansion.Expanding(instance, places, expansion.asked(query)["expand"]) if expands else instance
+                response = rendering.respond(view(*args, **kwargs), status_code, shape, location)
                 if g.remarks:
                     response.headers["X-Remarks"] = ",".join(dict.fromkeys(remark.code for remark in g.remarks))
                 return response
 
-            return mark(answer=instance)(documented(rendered))
+            wrapped = mark(answer=instance)(documented(rendered))
+            wrapped = _asks(wrapped, query) if expands else wrapped
+            return caching.kept(wrapped) if cached else wrapped
 
         return decorator
 
-    def lists(self, schema: type[ma.Schema], sorts: pagination.Sorts, cached: bool = False) -> Any:
-        """The view returns a Select; this answers the page that was asked for, `cached` out of kept bytes."""
-        page_query = pagination.page_schema(sorts)
-        many = schema(many=True)
-        documented = super().response(200, many, headers=pagination.HEADERS)
+    def lists(
+        self,
+        schema: type[ma.Schema],
+        sorts: pagination.Sorts,
+        cached: bool = False,
+        usual: str | None = None,
+        ranked: bool = False,
+    ) -> Any:
+        """The view returns a Select; this answers the page or the step of a walk that was asked for.
+
+        `cached`: out of kept bytes. `usual` is the sort of a call that names none, where it is not by key; `ranked`:
+        the view itself orders pages then, by relevance.
+        """
+        listing = pagination.Listing(schema, sorts, usual, ranked)
+        # Kept bytes are the same for all of a role: they must not hold what one actor sees and another does not.
+        assert not (cached and listing.places)
+        documented = super().response(200, listing.schema, headers=pagination.HEADERS)
 
         def decorator(view: View) -> View:
             @wraps(view)
             def paged(*args: Any, **kwargs: Any) -> Any:
                 statement = view(*args, **kwargs)
                 assert isinstance(statement, Select)
-                return pagination.listed(statement, many, page_query, sorts)
+                return listing.answer(statement)
 
-            wrapped = mark(query=(*marks_of(view).get("query", ()), page_query))(documented(paged))
-            wrapped._apidoc.setdefault("arguments", {}).setdefault("parameters", []).append(  # type: ignore[attr-defined]
-                {"in": "query", "schema": page_query}
-            )
-            return _kept(wrapped) if cached else wrapped
+            wrapped = _asks(documented(paged), listing.query)
+            return caching.kept(wrapped) if cached else wrapped
 
         return decorator
 
 
-def _key_in_path(kwargs: dict[str, Any]) -> dict[str, int]:
-    return {"id": kwargs.pop(next(iter(request.view_args or {})))}
+def _asks(view: View, query: type[ma.Schema]) -> View:
+    """The view knows these parameters too."""
+    parameters = view._apidoc.setdefault("arguments", {}).setdefault("parameters", [])  # type: ignore[attr-defined]
+    parameters.append({"in": "query", "schema": query})
+    return mark(query=(*marks_of(view).get("query", ()), query))(view)
 
 
-def _keys_of_part(kwargs: dict[str, Any]) -> dict[str, int]:
-    *outer, inner = request.view_args or {}
-    return {"id": kwargs.pop(inner)} | {name: kwargs.pop(name) for name in outer}
+def _honours_keys(passage: gate.Passage, call: str) -> bool:
+    """Whether a call may be repeated under an idempotency key: it changes something, and somebody signed in made it."""
+    changes = call.startswith("POST ") and passage.kept and passage.permission != access.ANYONE
+    if changes and passage.keyed and passage.own_transaction:
+        raise Unkeyable(f"{call} has a transaction of its own, which keeps no answer: prepare, or keyed=False")
+    return changes and passage.keyed
 
 
-def _found(
-    table: type[Base],
-    options: Any,
-    keys_of: Callable[[dict[str, Any]], dict[str, int]],
-    first: Any = None,
-    version_of: Any = None,
-) -> Callable[[View], View]:
-    versioned = version_of is not None or issubclass(table, Versioned)
-
-    def decorator(view: View) -> View:
-        @wraps(view)
-        def found(self: Any, *args: Any, **kwargs: Any) -> Any:
-            changes = request.method in _CHANGES
-            keys = keys_of(kwargs)
-            if changes and first is not None:
-                first(db.session, keys["id"])
-            row = find(table, *options, lock=changes, **keys)
-            if versioned and changes:
-                rendering.require_match(version_of(db.session, row) if version_of else row.version)
-            return view(self, row, *args, **kwargs)
-
-        return mark(finds=table, versioned=versioned)(found)
-
-    return decorator
-
-
-def _kept(view: View) -> View:
+def _told(view: View, deprecation: Deprecation) -> View:
     @wraps(view)
-    def from_cache(*args: Any, **kwargs: Any) -> Any:
-        key = caching.kept_key()
-        response = caching.get(key) if key else None
-        if response is None:
-            response = view(*args, **kwargs)
-            if key:
-                caching.keep(key, response)
-        return response
+    def telling(*args: Any, **kwargs: Any) -> Any:
+        # Before the gate: who is refused there shall read it too.
+        after_this_request(deprecation.tell)
+        return view(*args, **kwargs)
 
-    return from_cache
-
-
-def marks_of(view: View) -> dict[str, Any]:
-    """What the decorators have said of a view so far."""
-    return dict(getattr(view, "_marks", {}))
-
-
-def mark(**marks: Any) -> Callable[[View], View]:
-    """Say something of a view; `refusals` add up, anything else is replaced."""
-
-    def decorator(view: View) -> View:
-        known = marks_of(view)
-        if "refusals" in marks:
-            marks["refusals"] = tuple(dict.fromkeys((*known.get("refusals", ()), *marks["refusals"])))
-        view._marks = known | marks  # type: ignore[attr-defined]
-        return view
-
-    return decorator
-
-
-def find(table: type[Base], *options: Any, lock: bool = False, **keys: int) -> Any:
-    """The row with those keys, if the actor may see it; 404 for another's exactly as for none."""
-    statement = access.visible(select(table).filter_by(**keys).options(*options), table, g.actor)
-    row = db.session.scalars(locks.lock_found(statement, table) if lock else statement).one_or_none()
-    if row is None:
-        raise Problem(404)
-    return row
+    return telling

@@ -1,15 +1,29 @@
 """Kept bytes: pages of the catalogue, under a key of everything they depend on."""
 
 import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from flask import Response, current_app, g, request
 from werkzeug.datastructures import Headers
 
+from library.api.plumbing.negotiation import variant
 from library.api.plumbing.rendering import conditional, dump_json
 from library.database import CATALOGUE, generation
 from library.extensions import cache, db, storage
 
-KEPT_HEADERS = ("Content-Type", "ETag", "Link", "X-Pagination", "X-Total-Count", "Cache-Control", "Vary")
+KEPT_HEADERS = (
+    "Content-Type",
+    "ETag",
+    "Link",
+    "X-Pagination",
+    "X-Total-Count",
+    "X-Next-Cursor",
+    "Cache-Control",
+    "Vary",
+    "Content-Disposition",
+)
 # Live counts change with every loan: an answer that depends on them is never kept.
 LIVE_PARAMETERS = frozenset({"available"})
 
@@ -25,7 +39,23 @@ def kept_key() -> str | None:
     role = g.actor.role.value if g.actor else "anonymous"
     query = "&".join(sorted(request.query_string.decode("latin-1").split("&")))
     number = generation(db.session, CATALOGUE)
-    return f"{number}:{role}:{request.path}?{query}"
+    return f"{number}:{role}:{variant()}:{request.path}?{query}"
+
+
+def kept(view: Callable[..., Response]) -> Callable[..., Response]:
+    """A view whose answers are kept, and given out of what is kept."""
+
+    @wraps(view)
+    def from_cache(*args: Any, **kwargs: Any) -> Response:
+        key = kept_key()
+        response = get(key) if key else None
+        if response is None:
+            response = view(*args, **kwargs)
+            if key:
+                keep(key, response)
+        return response
+
+    return from_cache
 
 
 def get(key: str) -> Response | None:

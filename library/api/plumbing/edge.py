@@ -14,14 +14,16 @@ import marshmallow as ma
 from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from library.api.plumbing.errors import Problem
+from library.api.plumbing.errors import Problem, header_error
 from library.api.plumbing.fields import Fault, MomentField
 
 DEEPEST = 32
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 _SIGNS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 SANDBOX_NOW = "Sandbox-Now"
-_JSON_TYPES = ("application/json", "application/merge-patch+json")
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+MULTIPART = "multipart/form-data"
+ACCEPT_PATCH = f"{MERGE_PATCH}, {JSON}"
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -59,7 +61,7 @@ def init_app(app: Flask) -> None:
     app.after_request(_leave)
 
 
-def _arrive() -> None:
+def _arrive() -> Response | None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
     g.started = time.perf_counter()
@@ -74,8 +76,23 @@ def _arrive() -> None:
         raise Problem(400, "The address is not valid UTF-8.")
     if "//" in request.environ.get("PATH_INFO", ""):
         raise Problem(404)
+    if request.method == "OPTIONS":
+        return _options()
     g.now = _moment_of_rules()
     g.body = _read_body() if request.method in ("POST", "PUT", "PATCH", "DELETE") else Body()
+    return None
+
+
+def _options() -> Response | None:
+    """What an address takes, told to anybody and never counted: browsers ask before they send a token."""
+    methods = {*current_app.create_url_adapter(request).allowed_methods()}  # type: ignore[union-attr]
+    if not methods:
+        return None
+    answer = Response(status=204, headers={"Allow": ", ".join(sorted(methods | {"OPTIONS"}))})
+    del answer.headers["Content-Type"]
+    if "PATCH" in methods:
+        answer.headers["Accept-Patch"] = ACCEPT_PATCH
+    return answer
 
 
 def _moment_of_rules() -> datetime:
@@ -89,7 +106,7 @@ def _moment_of_rules() -> datetime:
         return MomentField().deserialize(given)
     except ma.ValidationError as error:
         fault: Any = error.messages[0]
-        reason = {"code": fault.code, "detail": str(fault), "header": SANDBOX_NOW, "params": {}}
+        reason = header_error(SANDBOX_NOW, fault.code, str(fault))
         raise Problem(400, "A header does not fit.", errors=[reason]) from error
 
 
@@ -101,11 +118,22 @@ def _refuse_bad_encoding(part: str) -> None:
 
 
 def _read_body() -> Body:
+    if request.mimetype == MULTIPART:
+        # Not read here: an upload is large, and its view reads it once its sender is admitted.
+        return Body(problem=Problem(415, "The body must be sent as application/json."))
     raw = request.get_data(cache=True)
     if not raw:
         return Body(problem=Problem(400, "This call needs a JSON body."))
-    if request.mimetype not in _JSON_TYPES:
-        return Body(problem=Problem(415, "The body must be sent as application/json."))
+    if request.content_length is None and len(raw) == request.max_content_length:
+        # In chunks: werkzeug stops at the limit without a word.
+        raise Problem(413)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        plain = {"Accept-Encoding": "identity"}
+        return Body(problem=Problem(415, "The body must be sent without a content coding.", headers=plain))
+    patches = request.method == "PATCH"
+    if request.mimetype != JSON and not (patches and request.mimetype == MERGE_PATCH):
+        headers = {"Accept-Patch": ACCEPT_PATCH} if patches else {}
+        return Body(problem=Problem(415, "The body must be sent as application/json.", headers=headers))
     try:
         text = raw.decode("utf-8")
         _refuse_depth(text)

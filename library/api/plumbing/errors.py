@@ -40,9 +40,13 @@ SENTENCES = {
     405: "This address does not take this method.",
     409: "The change clashes with what is stored.",
     412: "The record has changed since it was read.",
+    413: "The body is larger than this call takes.",
     500: "Something went wrong on our side; the request changed nothing.",
     503: "The service is busy or its database cannot be reached; try again.",
 }
+
+# Of what Flask and Werkzeug would answer by themselves.
+KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
 
 
 class Problem(Exception):
@@ -91,6 +95,11 @@ def title(status: int) -> str:
     return TITLES.get(status) or HTTPStatus(status).phrase
 
 
+def header_error(name: str, code: str, detail: str) -> dict[str, Any]:
+    """A fault of a header as a member of `errors`."""
+    return {"code": code, "detail": detail, "header": name, "params": {}}
+
+
 def refusal_errors(reasons: Iterable[Refusal]) -> list[dict[str, Any]]:
     """Reasons of a refusal, or remarks, as members of `errors`."""
     return [
@@ -123,21 +132,24 @@ def validation_errors(messages: Any, location: str, path: tuple[str, ...] = ()) 
 
 def invalid(messages: Any, location: str) -> Problem:
     """422 for what a schema found wrong in the body or the query."""
-    detail = "The body does not fit." if location == "json" else "A parameter does not fit."
+    detail = "A parameter does not fit." if location == "query" else "The body does not fit."
     return Problem(422, detail, errors=list(validation_errors(messages, location)))
 
 
 def _from_http(error: HTTPException) -> Any:
     if error.code is None or error.code < 400:
         return error.get_response()
-    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
     sentence = None if error.code in SENTENCES else error.description
     return Problem(error.code, sentence, headers=headers).response()
 
 
 def _from_database(error: Exception) -> Response:
     """A database that is away, busy or waited for too long: nothing was changed, the client may try again."""
-    log.warning("database: %s", type(error).__name__, extra={"request_id": g.get("request_id")})
+    if getattr(getattr(error, "orig", None), "sqlite_errorname", "") == "SQLITE_ERROR":
+        # SQLite's name for a statement that is wrong: to try again would not help.
+        return _from_anything(error)
+    log.warning("request %s: database: %s", g.get("request_id"), type(error).__name__)
     return Problem(503, headers={"Retry-After": "1"}).response()
 
 
@@ -158,7 +170,7 @@ def _from_forbidden(error: Forbidden) -> Response:
 def _from_anything(error: Exception) -> Response:
     if current_app.testing:
         raise error
-    log.exception("unhandled", extra={"request_id": g.get("request_id")})
+    log.error("request %s: unhandled", g.get("request_id"), exc_info=error)
     return Problem(500).response()
 
 
@@ -183,6 +195,6 @@ def _from_dbapi(error: DBAPIError) -> Response:
         # The schemas keep such values out; what slips through is still the client's value.
         return Problem(422, "A value is not one that can be stored.").response()
     if isinstance(error, IntegrityError):
-        log.warning("constraint: %s", type(error.orig).__name__, extra={"request_id": g.get("request_id")})
+        log.warning("request %s: constraint: %s", g.get("request_id"), type(error.orig).__name__)
         return Problem(409).response()
     return _from_anything(error)

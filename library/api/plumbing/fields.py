@@ -1,6 +1,7 @@
 """The field classes of every schema, strict about types and ranges and documented as strictly; texts stand apart."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +12,8 @@ from webargs.fields import DelimitedList
 from library.models import HIGHEST_ID
 
 FIRST_YEAR, LAST_YEAR = 1900, 2200
+_YEARS = r"^(19\d\d|2[01]\d\d|2200)-"
+_EXACT_FLOAT = 2**53
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
@@ -50,13 +53,16 @@ class Coded:
 
 
 class Whole(Coded, ma.fields.Integer):
-    """A whole number in the column's range; 1.9 is not 1, and true is not 1 either."""
+    """A whole number in the column's range; 1.0 is 1, but 1.9 is not, and true is not 1 either."""
 
     def __init__(self, low: int = -(2**31), high: int = HIGHEST_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.low, self.high = low, high
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        # 250.0 is a whole number to JSON Schema; one that a float cannot hold exactly has lost digits on its way.
+        if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.make_error("type", expected="a whole number")
         if not self.low <= value <= self.high:
@@ -125,6 +131,9 @@ class MomentField(Coded, ma.fields.DateTime):
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
+    def document(self) -> dict[str, Any]:
+        return {"pattern": _YEARS}
+
 
 class Day(Coded, ma.fields.Date):
     """A local day, `2026-05-01`."""
@@ -139,6 +148,9 @@ class Day(Coded, ma.fields.Date):
         if not FIRST_YEAR <= day.year <= LAST_YEAR:
             raise self.make_error("out_of_range", low=FIRST_YEAR, high=LAST_YEAR)
         return day
+
+    def document(self) -> dict[str, Any]:
+        return {"pattern": _YEARS}
 
 
 class Choice(Coded, ma.fields.String):
@@ -189,20 +201,51 @@ class Nested(Coded, ma.fields.Nested):
     default_error_messages: Messages = {"type": "This must be an object."}
 
 
-class SortBy(Coded, DelimitedList):
-    """What a list is ordered by: names parted by commas, `-` before one for the other way round."""
+class QueryList(ListOf):
+    """Several values in a query string: the parameter repeated for each."""
 
-    default_error_messages: Messages = {"unknown_value": "This must be some of: {values}."}
+    default_error_messages: Messages = {"in_one": "Repeat the parameter for each value: {name}=1&{name}=2."}
 
-    def __init__(self, keys: Any, **kwargs: Any) -> None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if any("," in text for text in value):
+            raise self.make_error("in_one", name=self.name)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Choices(Coded, DelimitedList):
+    """Some of several names in a query string, each once: parted by commas, or the parameter repeated."""
+
+    default_error_messages: Messages = {"unknown_value": "This must be some of: {values}; each at most once."}
+
+    def __init__(self, names: Iterable[str], **kwargs: Any) -> None:
         super().__init__(ma.fields.String(), **kwargs)
-        self.keys = [sign + key for key in keys for sign in ("", "-")]
+        self.names = list(names)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        chosen = super()._deserialize(value, attr, data, **kwargs)
+        if any(name not in self.names for name in chosen) or len({self.topic(name) for name in chosen}) != len(chosen):
+            raise self.make_error("unknown_value", values=", ".join(self.names))
+        return chosen
+
+    @staticmethod
+    def topic(name: str) -> str:
+        """What may be named once only."""
+        return name
+
+    def document(self) -> dict[str, Any]:
+        return {"items": {"type": "string", "enum": self.names}, "uniqueItems": True}
+
+
+class SortBy(Choices):
+    """What a list is ordered by: names, `-` before one for the other way round."""
+
+    def __init__(self, keys: Iterable[str], **kwargs: Any) -> None:
+        super().__init__([sign + key for key in keys for sign in ("", "-")], **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         names = super()._deserialize(value, attr, data, **kwargs)
-        if any(name not in self.keys for name in names) or len({name.lstrip("-") for name in names}) != len(names):
-            raise self.make_error("unknown_value", values=", ".join(self.keys))
-        return [(name.lstrip("-"), name.startswith("-")) for name in names]
+        return [(self.topic(name), name.startswith("-")) for name in names]
 
-    def document(self) -> dict[str, Any]:
-        return {"items": {"type": "string", "enum": self.keys}}
+    @staticmethod
+    def topic(name: str) -> str:
+        return name.removeprefix("-")

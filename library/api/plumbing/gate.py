@@ -10,7 +10,7 @@ from typing import Any
 from flask import current_app, g, request
 from sqlalchemy.exc import DBAPIError
 
-from library.api.plumbing import limits, tokens
+from library.api.plumbing import idempotency, limits, tokens
 from library.api.plumbing.errors import Problem, invalid
 from library.api.plumbing.fields import Fault
 from library.database import transaction
@@ -30,8 +30,9 @@ class Passage:
     """How a view is reached.
 
     A view with `own_transaction` begins by itself, because it does slow work (hashing) outside; `prepare` is such
-    work done before the gate begins. A call that is not `limited` does not count against the rate limit. What the
-    view did is undone where it is not `kept`.
+    work done before the gate begins, for an actor who was admitted. A call that is not `limited` does not count
+    against the rate limit. What the view did is undone where it is not `kept`. A `keyed` call that is sent again
+    under its idempotency key is answered as before.
     """
 
     permission: str
@@ -39,6 +40,7 @@ class Passage:
     limited: bool = True
     prepare: Callable[[], None] | None = None
     kept: bool = True
+    keyed: bool = True
 
 
 def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool]) -> Any:
@@ -51,6 +53,10 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
         if claims is not None:
             _admit(claims, permission)
         _check_query(query)
+        # The key before anything else: who waits for it must hold nothing that its holder may want.
+        return idempotency.once(lambda: work(*args, **kwargs)) if passage.keyed else work(*args, **kwargs)
+
+    def work(*args: Any, **kwargs: Any) -> Any:
         if permission == CATALOGUE_WRITES:
             locks.lock_catalogue(db.session)
         return view(*args, **kwargs)
@@ -62,16 +68,18 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
             limits.check(claims)
         if claims is None and not _open_to_strangers(permission):
             raise tokens.unauthorized()
-        if passage.prepare and claims and permission in access.PERMISSIONS[claims.role]:
-            passage.prepare()
-        if not passage.own_transaction:
-            return _in_transaction(lambda: admitted(claims, *args, **kwargs), passage.kept)
-        if claims is not None:
+        if claims is not None and (passage.prepare or passage.own_transaction):
             with transaction(db.session, write=False):
                 _admit(claims, permission)
-                # The view outlives this transaction: its actor must not be read anew behind its back.
+                # What comes next outlives this transaction: its actor must not be read anew behind its back.
                 db.session.expunge(g.actor)
-        return admitted(None, *args, **kwargs)
+        if passage.own_transaction:
+            return admitted(None, *args, **kwargs)
+        if passage.prepare and claims is not None:
+            passage.prepare()
+        if passage.keyed:
+            idempotency.read()
+        return _in_transaction(lambda: admitted(claims, *args, **kwargs), passage.kept)
 
     return enter
 

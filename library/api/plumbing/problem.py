@@ -20,6 +20,7 @@ class ProblemErrorSchema(ma.Schema):
     overridable = ma.fields.Boolean(metadata={"description": "Whether staff with the permission may let it pass."})
     permission = ma.fields.String(metadata={"description": "The permission that letting it pass needs."})
 
+    example = {"code": "item_not_found", "detail": "There is no copy with this barcode.", "pointer": "/copy_barcode"}
     # The place is named by one of pointer, parameter and header; the grades come with refusals only.
     always = ("code", "detail", "params")
 
@@ -38,4 +39,13 @@ class ProblemSchema(ma.Schema):
         metadata={"description": "Where all reasons only want to be confirmed: send it along, and the action is done."}
     )
 
+    example = {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "code": "not_found",
+        "detail": "There is nothing here under this address.",
+        "request_id": "9d1f3a52c86b4e0fa7b2c4d5e6f70819",
+        "errors": [],
+    }
     always = ("type", "title", "status", "code", "detail", "request_id", "errors")

@@ -42,11 +42,14 @@ class Converter(ModelConverter):
 class RequestSchema(ma.Schema):
     """What a client sends: unknown members are refused; `example` is shown in the document.
 
-    `remarked`: whether the action may be done with remarks, which then stand in a header.
+    `remarked`: whether the action may be done with remarks, which then stand in a header. `noun`: the table whose
+    columns describe the members of their names. `members`: the least and the largest number of members it may have.
     """
 
     example: dict[str, Any] | None = None
+    noun: Any = None
     remarked = False
+    members: tuple[int, int] | None = None
 
     error_messages = {"type": Fault("This must be an object.", "invalid_type")}
 
@@ -62,15 +65,28 @@ class RequestSchema(ma.Schema):
 class QuerySchema(ma.Schema):
     """Parameters of a list; unknown ones are refused by the gate, which knows them all."""
 
+    example: dict[str, Any] | None = None
+
     class Meta:
         unknown = ma.EXCLUDE
 
 
-class Schema(SQLAlchemySchema):
-    """What the API shows of a record; every member is always present.
+class Always:
+    """Names of the members that every answer of a schema has: all but those that only `expand` brings."""
 
-    `input_of` and `patch_of` derive from it what may be written; `example` is the input's.
+    def __get__(self, _schema: Any, kind: Any) -> tuple[str, ...]:
+        fields = kind._declared_fields.items()
+        return tuple(field.data_key or name for name, field in fields if not getattr(field, "optional", False))
+
+
+class Schema(SQLAlchemySchema):
+    """What the API shows of a record; every member is always present, but for those that only `expand` brings.
+
+    `input_of` and `patch_of` derive from it what may be written; `example` is the input's, `shown_example` has what an
+    answer shows beside or instead.
     """
+
+    always = Always()
 
     class Meta:
         model_converter = Converter
@@ -95,7 +111,10 @@ def _derived(schema: type[ma.Schema], suffix: str, required: bool) -> type[Reque
         copied = deepcopy(schema._declared_fields[key])
         copied.required = copied.required and required
         members[key] = copied
-    members |= {"__doc__": schema.__doc__, "example": getattr(schema, "example", None) if required else None}
+    example = getattr(schema, "example", None)
+    if example is not None and not required:
+        example = dict([next(iter(example.items()))])
+    members |= {"__doc__": schema.__doc__, "example": example, "noun": getattr(schema.Meta, "model", None)}
     return type(f"{name}{suffix}Schema", (RequestSchema,), members)  # type: ignore[return-value]
 
 

@@ -8,11 +8,12 @@ from zoneinfo import available_timezones
 import marshmallow as ma
 
 from library.api.plumbing.fields import Coded, Messages
+from library.rules import users
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_OF_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(\.[^@\s\"(),:;<>\[\]\\.]+)*\Z")
+_EMAIL = re.compile(users.EMAIL + r"\Z")
 
 
 class Text(Coded, ma.fields.String):
@@ -45,8 +46,14 @@ class Text(Coded, ma.fields.String):
         return value
 
     def document(self) -> dict[str, Any]:
-        pattern = {"pattern": f"^{self.pattern}$"} if self.pattern else {}
-        return {"minLength": self.min_length, "maxLength": self.max_length, **pattern}
+        pattern = f"^{self.pattern}$" if self.pattern else self._letters()
+        return {"minLength": self.min_length, "maxLength": self.max_length, "pattern": pattern}
+
+    def _letters(self) -> str:
+        """The pattern of any text: no control characters, and not blank where something must be said."""
+        control = r"\x00-\x08\x0B-\x1F\x7F-\x9F" if self.lines else r"\x00-\x1F\x7F-\x9F"
+        said = rf"[^\s{control}][^{control}]*" if self.min_length else ""
+        return f"^[^{control}]*{said}$"
 
 
 class Lines(Text):
@@ -82,7 +89,7 @@ class Password(Text):
         return value
 
     def document(self) -> dict[str, Any]:
-        return super().document() | {"format": "password", "writeOnly": True}
+        return super().document() | {"pattern": r"^[^\x00]*$", "format": "password", "writeOnly": True}
 
 
 class Email(Text):

@@ -1,0 +1,84 @@
+"""Exports: all books of the catalogue, or those that a search selects, as one stream in any format."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from flask import Response, g
+from flask.views import MethodView
+from sqlalchemy.orm import Session
+
+from library.api.books import FORMATS, BookQuerySchema, BookSchema
+from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.marks import mark
+from library.api.plumbing.negotiation import JSON, speaks
+from library.api.plumbing.rendering import dump_json, private
+from library.database import make_session
+from library.exporting import walk
+from library.extensions import db
+from library.models import Book
+from library.rules import exports
+
+log = logging.getLogger("library")
+blp = Blueprint("exports", "export", "Catalogue")
+INCOMPLETE = b"\n!!! THIS EXPORT IS INCOMPLETE !!!\n"
+
+
+@blp.route("/books/export")
+class BookExport(MethodView):
+    @blp.allow("catalogue.export", own_transaction=True)
+    @mark(streamed=True)
+    @blp.operation("export_books")
+    @speaks(FORMATS)
+    @blp.arguments(BookQuerySchema, location="query")
+    @blp.response(200, BookSchema(many=True))
+    def get(self, filters: dict[str, Any]) -> Response:
+        """Export the catalogue, or what the filters select.
+
+        It is a stream in the format of `Accept`, of any length. Books come in the order of their keys, each as it is
+        when its turn comes: what stands throughout is there exactly once, and nobody waits for an export. One that
+        breaks off ends with the line `!!! THIS EXPORT IS INCOMPLETE !!!`.
+        """
+        chosen = g.format
+        if chosen is None:
+            schema = BookSchema()
+            content_type, name = JSON, f"{FORMATS.name}.json"
+            stream = _json(_books(filters, lambda session, books: [schema.dump(book) for book in books]))
+        else:
+            content_type, name = chosen.writer.content_type, chosen.file_name()
+            stream = iter(chosen.writer.write(_books(filters, exports.records_of)))
+        response = Response(_begun(stream), content_type=content_type)
+        private(response)
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
+
+def _books(filters: dict[str, Any], shown: Callable[[Session, Sequence[Book]], list[Any]]) -> Iterator[Any]:
+    """The walk, in a session of its own: it goes on when the request is over."""
+    with make_session(db.engine) as session:
+        yield from walk(session, filters, shown)
+
+
+def _json(items: Iterable[Any]) -> Iterator[bytes]:
+    """An array, item by item."""
+    between = b"[\n"
+    for item in items:
+        yield between + dump_json(item)
+        between = b",\n"
+    yield b"[]\n" if between == b"[\n" else b"\n]\n"
+
+
+def _begun(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """The same stream, its first block made already: what goes wrong at once is an answer, not a stream cut short."""
+    first = next(stream, b"")
+
+    def rest() -> Iterator[bytes]:
+        yield first
+        try:
+            yield from stream
+        except Exception:
+            # The server ends a response well whatever happens here: the document itself must say that it is not whole.
+            log.exception("an export broke off")
+            yield INCOMPLETE
+
+    return rest()

@@ -1,0 +1,66 @@
+"""Finding: the row whose key stands in the path, locked and held to `If-Match` where the call changes it."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import g, request
+from sqlalchemy import select
+
+from library.api.plumbing import rendering
+from library.api.plumbing.errors import Problem
+from library.api.plumbing.marks import View, mark
+from library.extensions import db
+from library.models import Base, Versioned
+from library.rules import access, locks
+
+_CHANGES = ("PUT", "PATCH", "DELETE")
+
+
+def key_in_path(kwargs: dict[str, Any]) -> dict[str, int]:
+    """The one key of a path."""
+    return {"id": kwargs.pop(next(iter(request.view_args or {})))}
+
+
+def keys_of_part(kwargs: dict[str, Any]) -> dict[str, int]:
+    """The keys of a path that leads to a part of something."""
+    *outer, inner = request.view_args or {}
+    return {"id": kwargs.pop(inner)} | {name: kwargs.pop(name) for name in outer}
+
+
+def found_first(
+    table: type[Base],
+    options: Any,
+    keys_of: Callable[[dict[str, Any]], dict[str, int]],
+    first: Any = None,
+    version_of: Any = None,
+) -> Callable[[View], View]:
+    """Hand a view the row that `keys_of` its path name; see Blueprint.finds."""
+    versioned = version_of is not None or issubclass(table, Versioned)
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def found(self: Any, *args: Any, **kwargs: Any) -> Any:
+            # An action may be held to a version, a change must be.
+            asked = versioned and request.method == "POST" and "If-Match" in request.headers
+            changes = request.method in _CHANGES or asked
+            keys = keys_of(kwargs)
+            if changes and first is not None:
+                first(db.session, keys["id"])
+            row = find(table, *options, lock=changes, **keys)
+            if versioned and changes:
+                rendering.require_match(version_of(db.session, row) if version_of else row.version)
+            return view(self, row, *args, **kwargs)
+
+        return mark(finds=table, versioned=versioned)(found)
+
+    return decorator
+
+
+def find(table: type[Base], *options: Any, lock: bool = False, **keys: int) -> Any:
+    """The row with those keys, if the actor may see it; 404 for another's exactly as for none."""
+    statement = access.visible(select(table).filter_by(**keys).options(*options), table, g.actor)
+    row = db.session.scalars(locks.lock_found(statement, table) if lock else statement).one_or_none()
+    if row is None:
+        raise Problem(404)
+    return row

@@ -1,0 +1,97 @@
+"""Idempotency keys: a call that is sent again under its key is answered again, and done once."""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, current_app, g, request
+from sqlalchemy.exc import OperationalError
+from werkzeug.datastructures import FileStorage
+
+from library.api.plumbing.errors import Problem, header_error
+from library.extensions import db
+from library.rules import idempotency
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+REUSED, IN_USE = "idempotency_key_reused", "idempotency_key_in_use"
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+_LOCK_TIMEOUT = "55P03"
+_AT_ONCE = 64 * 1024
+
+
+def read() -> None:
+    """Take the fingerprint of what was sent; an upload takes a while, so call it outside any transaction."""
+    g.fingerprint = _fingerprint() if HEADER in request.headers else ""
+
+
+def once(work: Callable[[], Response]) -> Response:
+    """Do the work of a call, or answer as it was answered before under the same key.
+
+    Runs in the transaction of the work, after `read`: the key, what was done and the answer are kept together or not
+    at all.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return work()
+    if not _VISIBLE.fullmatch(key):
+        raise _unfit(400, "invalid", "A key has 1 to 255 visible ASCII characters.")
+    call = idempotency.Call(g.actor.id, f"{request.method} {request.path}", key, g.fingerprint)
+    claimed = _claimed(call)
+    if isinstance(claimed, int):
+        response = work()
+        assert 200 <= response.status_code < 300, "a view raises what is wrong"
+        headers = [(name, value) for name, value in response.headers if name != "Content-Length"]
+        idempotency.keep(db.session, claimed, response.status_code, headers, response.get_data())
+        return response
+    if not hmac.compare_digest(claimed.fingerprint, call.fingerprint):
+        raise _unfit(422, REUSED, "This key was used here for a call with another body or query.")
+    response = Response(claimed.body, claimed.status)
+    del response.headers["Content-Type"]
+    response.headers.extend(claimed.headers)
+    response.headers[REPLAYED] = "true"
+    return response
+
+
+def _claimed(call: idempotency.Call) -> Any:
+    try:
+        return idempotency.claim(db.session, call, g.real_now)
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_TIMEOUT:
+            raise
+        detail = "The first call with this key is still at work: ask again."
+        raise Problem(409, detail, IN_USE, headers={"Retry-After": "1"}) from error
+
+
+def _unfit(status: int, code: str, detail: str) -> Problem:
+    reason = header_error(HEADER, code, detail)
+    return Problem(status, detail, code if code == REUSED else None, errors=[reason])
+
+
+def _fingerprint() -> str:
+    """A keyed hash of all that was sent: short secrets cannot be guessed from it."""
+    secret = f"{HEADER}:{current_app.config['SECRET_KEY']}".encode()
+    # A client that writes its JSON anew for each try may change the order of the members, and nothing else.
+    sent = json.dumps([request.query_string.decode("latin-1"), _body()], sort_keys=True, separators=(",", ":"))
+    return hmac.digest(secret, sent.encode(), "sha256").hex()
+
+
+def _body() -> list[Any]:
+    """What the body says: of JSON its value, of an upload its parts (their boundary is another in each try)."""
+    if request.mimetype == "multipart/form-data":
+        fields = sorted(request.form.lists())
+        return ["parts", fields, sorted((name, file.filename, _hash(file)) for name, file in request.files.items(True))]
+    if g.body.problem is None:
+        return ["json", g.body.value]
+    return ["bytes", hashlib.sha256(request.get_data(cache=True)).hexdigest()]
+
+
+def _hash(file: FileStorage) -> str:
+    found = hashlib.sha256()
+    while read := file.stream.read(_AT_ONCE):
+        found.update(read)
+    file.stream.seek(0)
+    return found.hexdigest()

@@ -1,0 +1,29 @@
+"""Books are given out: a walk through the catalogue in short transactions, for the command and for the API."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from library.database import transaction
+from library.models import Book
+from library.rules import catalogue, exports
+
+
+def walk(
+    session: Session, filters: Mapping[str, Any], shown: Callable[[Session, Sequence[Book]], list[Any]]
+) -> Iterator[Any]:
+    """What `shown` makes of the books that the filters select, in the order of their keys.
+
+    Each batch is read in a transaction of its own: no snapshot is held for hours, and nobody waits. What stands
+    throughout comes exactly once, each book as it is when its turn comes.
+    """
+    statement = catalogue.find_books(session, **filters)
+    after: int | None = 0
+    while after is not None:
+        with transaction(session, write=False):
+            books = exports.next_books(session, statement, after)
+            found = shown(session, books)
+            after = books[-1].id if books else None
+        session.expunge_all()
+        yield from found

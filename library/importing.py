@@ -1,0 +1,197 @@
+"""Files of records are taken in: batches of at most 200, each in a transaction of its own, by a command or a job."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from library.database import CATALOGUE, count_change, transaction
+from library.exchange.readers import Format, Progress, read_records
+from library.exchange.records import FormatError, RecordFault
+from library.exchange.rosters import read_roster
+from library.models import Import, Job, JobKind, OnDuplicate, Outcome
+from library.rules import duplicates, imports, jobs, rosters, uploads
+from library.rules.outcomes import AT_ONCE, Result
+from library.working import insistently
+
+# Position, counted from 1, and the record or why there is none.
+Item = tuple[int, Any]
+# Told of what became of a batch, in the transaction that keeps it.
+Witness = Callable[[Sequence[Result], int], None]
+
+
+def no_witness(results: Sequence[Result], position: int) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file may hold: how a batch of its records is taken in, and by what one is known again."""
+
+    take: Callable[[Session, Any, OnDuplicate, datetime], list[Result]]
+    keys_of: Callable[[Any], Sequence[Any]]
+
+
+KINDS = {
+    JobKind.IMPORT_BOOKS: Kind(imports.import_batch, duplicates.keys_of),
+    JobKind.IMPORT_USERS: Kind(rosters.import_patrons, rosters.keys_of),
+}
+
+
+@dataclass
+class Intake:
+    """One run over a file: how records are taken in, and how far it has come."""
+
+    session: Session
+    kind: JobKind
+    on_duplicate: OnDuplicate
+    dry_run: bool
+    witness: Witness = no_witness
+    position: int = 0
+    # A dry run takes every batch back, so it must remember by itself what an earlier batch would have added.
+    would_be_known: set[Any] = field(default_factory=set)
+
+    def take(self, batch: Sequence[Item]) -> list[Result]:
+        """Take in one batch, all of it or nothing; what became of each record, in their order."""
+        last = batch[-1][0]
+        records = [(position, item) for position, item in batch if not isinstance(item, RecordFault)]
+        faults = [item for _, item in batch if isinstance(item, RecordFault)]
+        failed = [Result(fault.position, Outcome.FAILED, fault.control_number, fault.reason) for fault in faults]
+
+        def write() -> list[Result]:
+            results = self._write(records) if records else []
+            return sorted(results + failed, key=lambda result: result.position)
+
+        def write_and_tell() -> list[Result]:
+            results = write()
+            self.witness(results, last)
+            return results
+
+        if self.dry_run:
+            results = self._as_if_kept(records, insistently(self.session, write, keep=False))
+            self.session.expunge_all()
+            if self.witness is not no_witness:
+                insistently(self.session, lambda: self.witness(results, last))
+        else:
+            results = insistently(self.session, write_and_tell)
+        self.session.expunge_all()
+        self.position = last
+        return results
+
+    def _write(self, records: Sequence[Item]) -> list[Result]:
+        results = KINDS[self.kind].take(self.session, records, self.on_duplicate, datetime.now(UTC))
+        if self.kind is JobKind.IMPORT_BOOKS and any(
+            result.outcome in (Outcome.ADDED, Outcome.UPDATED) for result in results
+        ):
+            # Books come in by bulk inserts, which the listener that counts changes does not see.
+            count_change(self.session, CATALOGUE)
+        return results
+
+    def _as_if_kept(self, records: Sequence[Item], results: Sequence[Result]) -> list[Result]:
+        """What would have become of a batch had those before it stayed; no row is named that does not stay."""
+        known_again = Outcome.UPDATED if self.on_duplicate is OnDuplicate.UPDATE else Outcome.SKIPPED
+        undone = {(row.book_id, row.user_id) for row in results if row.outcome is Outcome.ADDED}
+        by_position = dict(records)
+        seen = []
+        for result in results:
+            if (result.book_id, result.user_id) in undone:
+                result = replace(result, book_id=None, user_id=None)
+            if result.outcome is not Outcome.FAILED and self.on_duplicate is not OnDuplicate.ADD:
+                keys = KINDS[self.kind].keys_of(by_position[result.position])
+                if result.outcome is Outcome.ADDED and not self.would_be_known.isdisjoint(keys):
+                    result = replace(result, outcome=known_again)
+                self.would_be_known.update(keys)
+            seen.append(result)
+        return seen
+
+
+def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Batches of at most 200; what was read before the file turned out unreadable still comes as one."""
+    batch: list[Item] = []
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == AT_ONCE:
+                yield batch
+                batch = []
+    except (FormatError, OSError):
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def read_file(
+    kind: JobKind, path: Path, progress: Progress | None = None, form: Format | None = None, limit: int | None = None
+) -> Any:
+    """The records of a file, each with its position; raises FormatError where it is not what it is taken for.
+
+    Of a compressed file at most `limit` bytes are unpacked.
+    """
+    if kind is JobKind.IMPORT_USERS:
+        return read_roster(path, progress, limit)
+    return read_records(path, progress, form, limit)
+
+
+def _most(size: int) -> int:
+    """How much may come out of a compressed file that was sent: records shrink to a fifth, XML to a twentieth."""
+    return max(40 * size, 64 * 1024 * 1024)
+
+
+def work_import(session: Session, job: Job, stop: Sequence[int] = ()) -> str | None:
+    """Take the file of a claimed job in, from where its last worker was, to its end or until there is a `stop`.
+
+    Returns why it cannot go on, None where all was read. What is kept of a batch is kept with its counts and its place
+    in the file, so that no record is taken twice. Raises NotOurs and Cancelled, which undo the batch at hand.
+    """
+    with transaction(session, write=False):
+        asked = session.scalars(select(Import).where(Import.job_id == job.id)).one()
+        session.expunge(asked)
+    if asked.dry_run and asked.position:
+        insistently(session, lambda: uploads.begin_again(session, job.id))
+        asked.position = 0
+    read = 0
+
+    def progress(count: int) -> None:
+        nonlocal read
+        read += count
+
+    def witness(results: Sequence[Result], position: int) -> None:
+        outcomes = [result.outcome for result in results]
+        done = outcomes.count(Outcome.ADDED) + outcomes.count(Outcome.UPDATED)
+        jobs.count(session, job, datetime.now(UTC), len(results), done, outcomes.count(Outcome.SKIPPED))
+        uploads.note(session, job.id, results, position, min(read, asked.size))
+
+    intake = Intake(session, job.kind, asked.on_duplicate, asked.dry_run, witness)
+    with TemporaryDirectory(prefix="library-import-") as folder:
+        path = Path(folder) / "upload"
+        _put_together(session, job.id, path)
+        try:
+            items = read_file(job.kind, path, progress, asked.format.value, _most(asked.size))
+            for batch in batches(item for item in items if item[0] > asked.position):
+                if stop:
+                    return None
+                intake.take(batch)
+        except FormatError as error:
+            return str(error)
+    insistently(session, lambda: uploads.all_read(session, job.id))
+    return None
+
+
+def _put_together(session: Session, job_id: int, path: Path) -> None:
+    """Write the pieces of an upload into a file, each read by itself: no transaction outlives a piece."""
+    number = 0
+    with path.open("wb") as file:
+        while True:
+            with transaction(session, write=False):
+                content = uploads.part(session, job_id, number)
+            if content is None:
+                return
+            file.write(content)
+            number += 1
