@@ -13,7 +13,7 @@ from library.api.plumbing.fields import Fault, Nested
 from library.api.plumbing.gate import actor
 from library.api.plumbing.schemas import RequestSchema
 from library.api.plumbing.texts import Email, Password, Text
-from library.api.users import NewPassword, UserSchema
+from library.api.users import NewPassword, UserSchema, hashable
 from library.database import transaction
 from library.extensions import db
 from library.models import User
@@ -21,14 +21,18 @@ from library.rules import users
 from library.rules.access import ANYONE
 
 blp = Blueprint("sign-in", "session", "Signing in")
+# As long as the library asks for: a setting, and in the document.
+NEW_PASSWORD = "The password that shall hold; any characters, none is asked for."
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIzIn0.dGhpcyBpcyBubyB0b2tlbg"
 
 
 class RegistrationSchema(RequestSchema):
     """What a person says who registers themselves."""
 
+    noun = User
     username = Text(100, 2, pattern=users.USERNAME, required=True, metadata={"example": "jdoe"})
     email = Email(required=True, metadata={"example": "jdoe@example.com"})
-    password = NewPassword(required=True, metadata={"example": "password123"})
+    password = NewPassword(required=True, metadata={"description": NEW_PASSWORD, "example": "password123"})
     first_name = Text(100, allow_none=True)
     last_name = Text(100, allow_none=True)
 
@@ -36,11 +40,15 @@ class RegistrationSchema(RequestSchema):
 class LogInSchema(RequestSchema):
     """Who logs in: an e-mail address, a username or a card barcode in `email` (or `username`), and the password."""
 
+    members = (2, 2)
+
     email = Text(
         254, metadata={"description": "E-mail address, username or card barcode.", "example": "jdoe@example.com"}
     )
     username = Text(254, metadata={"description": "Another name of `email`."})
-    password = Password(users.LONGEST_PASSWORD, required=True, metadata={"example": "password123"})
+    password = Password(
+        users.LONGEST_PASSWORD, required=True, metadata={"description": "The password.", "example": "password123"}
+    )
 
     @ma.validates_schema
     def _one_name(self, data: dict[str, Any], **_: Any) -> None:
@@ -51,24 +59,30 @@ class LogInSchema(RequestSchema):
 class RefreshSchema(RequestSchema):
     """The refresh token of the last answer."""
 
-    refresh_token = Text(2000, required=True)
+    refresh_token = Text(2000, required=True, metadata={"description": "Good once, for a new pair.", "example": TOKEN})
 
 
 class PasswordChangeSchema(RequestSchema):
     """The password that holds now, and the one that shall hold."""
 
-    old_password = Password(users.LONGEST_PASSWORD, required=True)
-    new_password = NewPassword(required=True)
+    old_password = Password(
+        users.LONGEST_PASSWORD,
+        required=True,
+        metadata={"description": "The password that holds now.", "example": "password123"},
+    )
+    new_password = NewPassword(required=True, metadata={"description": NEW_PASSWORD, "example": "wide river under ice"})
 
 
 class TokensSchema(ma.Schema):
     """Both tokens; the access token goes into `Authorization: Bearer …`."""
 
+    example = {"access_token": TOKEN, "refresh_token": TOKEN, "token_type": "Bearer", "expires_in": 900}
+
     access_token = Text(2000, metadata={"description": "Good for `expires_in` seconds."})
     refresh_token = Text(2000, metadata={"description": "Good once, for a new pair."})
     token_type = Text(20, metadata={"description": "Always `Bearer`."})
     expires_in = ma.fields.Integer(metadata={"description": "Seconds the access token is good."})
-    user = Nested(UserSchema)
+    user = Nested(UserSchema, metadata={"description": "Who has logged in."})
 
 
 @blp.route("/users/register")
@@ -132,7 +146,8 @@ class Refresh(MethodView):
 
 @blp.route("/users/logout")
 class LogOut(MethodView):
-    @blp.allow("sessions.own")
+    # Sent again, it finds its token dead: no answer of it is ever asked for.
+    @blp.allow("sessions.own", keyed=False)
     @blp.operation("log_out")
     @blp.response(204)
     def post(self) -> None:
@@ -140,28 +155,31 @@ class LogOut(MethodView):
         users.end_session(db.session, g.session_id, g.real_now)
 
 
+def check_before() -> None:
+    """Check the old password and hash the new one before the transaction begins; the view tells what came of it."""
+    g.checked_passwords = None
+    body = g.body.value if isinstance(g.body.value, dict) else {}
+    old, new = body.get("old_password"), body.get("new_password")
+    if not (hashable(old) and hashable(new)):
+        return
+    name = actor().username
+    limits.take_login_slots(name)
+    with transaction(db.session, write=False):
+        login = users.find_login(db.session, name)
+    if users.password_fits(login, old):
+        limits.clear_login_slots(name)
+        g.checked_passwords = login, users.hash_password(new)
+
+
 @blp.route("/users/me/password")
 class OwnPassword(MethodView):
-    @blp.allow("profile.own", own_transaction=True)
+    @blp.allow("profile.own", prepare=check_before)
     @blp.operation("change_password")
     @blp.arguments(PasswordChangeSchema)
     @blp.response(204)
     def post(self, values: dict[str, Any]) -> None:
         """Change one's password; all other sessions end."""
-        name = actor().username
-        limits.take_login_slots(name)
-        with transaction(db.session, write=False):
-            login = users.find_login(db.session, name)
-        if not users.password_fits(login, values["old_password"]):
-            raise _wrong_password()
-        limits.clear_login_slots(name)
-        password_hash = users.hash_password(values["new_password"])
-        with transaction(db.session, write=True):
-            changed = users.change_password(db.session, login, password_hash, g.session_id, g.real_now)
-        if not changed:
-            raise _wrong_password()
-
-
-def _wrong_password() -> Problem:
-    reason = {"code": "wrong_password", "detail": "This is not the password that holds now.", "params": {}}
-    return Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/old_password"}])
+        login, password_hash = g.checked_passwords or (None, "")
+        if not login or not users.change_password(db.session, login, password_hash, g.session_id, g.real_now):
+            reason = {"code": "wrong_password", "detail": "This is not the password that holds now.", "params": {}}
+            raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/old_password"}])

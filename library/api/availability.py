@@ -8,7 +8,7 @@ from flask.views import MethodView
 
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import invalid, refusal_errors
-from library.api.plumbing.fields import Day, Fault, Flag, Id, ListOf, Nested, QueryWhole
+from library.api.plumbing.fields import Day, Fault, Flag, Id, Nested, QueryList, QueryWhole
 from library.api.plumbing.problem import ProblemErrorSchema
 from library.api.plumbing.schemas import QuerySchema
 from library.extensions import db
@@ -22,16 +22,18 @@ blp = Blueprint("availability", "availability", "Holds")
 class AvailabilityQuerySchema(QuerySchema):
     """Which books."""
 
-    ids = ListOf(
+    ids = QueryList(
         QueryWhole(1),
         required=True,
         max_length=availability.MOST_BOOKS,
-        metadata={"description": "Keys of books, the parameter repeated for each."},
+        metadata={"description": "Keys of books, the parameter repeated for each.", "example": [1, 2]},
     )
 
 
 class ShelfSchema(ma.Schema):
     """The copies of a book at one branch."""
+
+    shown_example = {"free": 1, "total": 2}
 
     branch_id = Id()
     free = ma.fields.Integer(metadata={"description": "How many can be borrowed now."})
@@ -47,6 +49,8 @@ class MaySchema(ma.Schema):
 
 class AvailabilitySchema(ma.Schema):
     """What there is of a book."""
+
+    shown_example = {"copies": 2, "queue_length": 0}
 
     book_id = Id()
     copies = ma.fields.Integer(metadata={"description": "How many copies the library has."})

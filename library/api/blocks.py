@@ -24,7 +24,7 @@ class BlockSchema(Schema):
     class Meta(Schema.Meta):
         model = PatronBlock
 
-    example = {"scope": "loans", "until_on": "2026-12-31", "reason": "Damaged three films."}
+    example = {"scope": "loans", "until_on": "2035-12-31", "reason": "Damaged three films."}
     id = shown()
     user_id = Id(dump_only=True)
     scope = auto_field()
@@ -37,7 +37,7 @@ class BlockSchema(Schema):
 BlockInputSchema, BlockPatchSchema = input_of(BlockSchema), patch_of(BlockSchema)
 
 
-@blp.route("/users/<id:user_id>/blocks")
+@blp.route("/users/<id:user_id>/blocks", examples={"user_id": 14})
 class Blocks(MethodView):
     @blp.allow("blocks.write")
     @blp.finds(User)
@@ -55,7 +55,7 @@ class Blocks(MethodView):
         return blocks.create(db.session, actor(), user, values, g.now)
 
 
-@blp.route("/users/<id:user_id>/blocks/<id:block_id>")
+@blp.route("/users/<id:user_id>/blocks/<id:block_id>", examples={"user_id": 14})
 class BlockById(MethodView):
     @blp.allow("blocks.write")
     @blp.finds_part(PatronBlock)

@@ -23,8 +23,8 @@ class OpeningHoursSchema(RequestSchema):
     """One span of opening on one weekday, in the branch's local time."""
 
     weekday = Whole(1, 7, required=True, metadata={"description": "1 is Monday, 7 is Sunday (ISO 8601)."})
-    opens = Text(5, 5, pattern=CLOCK, required=True, metadata={"example": "09:00"})
-    closes = Text(5, 5, pattern=CLOCK, required=True, metadata={"example": "18:00"})
+    opens = Text(5, 5, pattern=CLOCK, required=True, metadata={"description": "From then on.", "example": "09:00"})
+    closes = Text(5, 5, pattern=CLOCK, required=True, metadata={"description": "Until then.", "example": "18:00"})
 
     @ma.validates_schema
     def _in_order(self, data: dict[str, Any], **_: Any) -> None:
@@ -39,7 +39,7 @@ class BranchSchema(Schema):
         model = Branch
 
     example = {
-        "name": "Harbour Branch",
+        "name": "Castle Branch",
         "time_zone": "Europe/Berlin",
         "hours": [{"weekday": 1, "opens": "09:00", "closes": "18:00"}],
     }
@@ -61,7 +61,8 @@ class ItemTypeSchema(Schema):
     class Meta(Schema.Meta):
         model = ItemType
 
-    example = {"name": "Film", "default_price_cents": 2500}
+    example = {"name": "Board game", "default_price_cents": 2500}
+    shown_example = {"not_for_loan": False}
     id = shown()
     name = auto_field()
     default_price_cents = auto_field(field_class=Cents)

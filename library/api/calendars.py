@@ -36,6 +36,7 @@ class CalendarExceptionSchema(Schema):
         model = CalendarException
 
     example = {"branch_id": 1, "from_on": "2026-12-24", "to_on": "2027-01-01", "reason": "Between the years"}
+    shown_example = {"is_open": False}
     id = shown()
     branch_id = Ref(Branch, allow_none=True, metadata={"description": "null: all branches."})
     from_on = auto_field()
@@ -79,7 +80,7 @@ class CalendarExceptionQuerySchema(QuerySchema):
     """How exceptions are narrowed."""
 
     branch_id = QueryWhole(1, metadata={"description": "Those of this branch alone."})
-    is_open = QueryFlag()
+    is_open = QueryFlag(metadata={"description": "Only days that are open, or only days that are closed."})
     from_on = Day(metadata={"description": "Those that reach to this day or beyond."})
     to_on = Day(metadata={"description": "Those that begin by this day."})
 
@@ -87,15 +88,15 @@ class CalendarExceptionQuerySchema(QuerySchema):
 class HoursSchema(ma.Schema):
     """One span of opening, in the branch's local time."""
 
-    opens = Text(5, metadata={"example": "09:00"})
+    opens = Text(5, metadata={"description": "From then on.", "example": "09:00"})
     closes = Text(5, metadata={"description": "24:00 is the end of the day.", "example": "18:00"})
 
 
 class OpenDaySchema(ma.Schema):
     """One day of a branch as it comes out."""
 
-    on = Day()
-    is_open = Flag()
+    on = Day(metadata={"description": "The local day."})
+    is_open = Flag(metadata={"description": "Whether the branch is open on it at all."})
     hours = ListOf(Nested(HoursSchema), metadata={"description": "In order; none where it is closed."})
     why = Choice(calendar.DayReason, metadata={"description": "Usual hours, a weekday without any, or an exception."})
     reason = Text(200, allow_none=True, metadata={"description": "What is written of the exception."})
@@ -112,7 +113,7 @@ class OpenDaysQuerySchema(QuerySchema):
 class CalendarExceptions(MethodView):
     @blp.allow("catalogue.read")
     @blp.arguments(CalendarExceptionQuerySchema, location="query")
-    @blp.lists(CalendarExceptionSchema, calendar.EXCEPTION_SORTS)
+    @blp.lists(CalendarExceptionSchema, calendar.EXCEPTION_SORTS, usual="from_on")
     def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List exceptions to opening hours."""
         return calendar.find_exceptions(**filters)

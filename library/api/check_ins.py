@@ -6,10 +6,10 @@ import marshmallow as ma
 from flask import g
 from flask.views import MethodView
 
-from library.api.accounts import AccountEntrySchema
 from library.api.copies import CopySchema
 from library.api.desk import RouteSchema, desk
 from library.api.holds import HoldSchema
+from library.api.ledger import AccountEntrySchema
 from library.api.loans import LoanSchema
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import refusal_errors
@@ -30,7 +30,7 @@ class CheckInInputSchema(RequestSchema):
 
     example: dict[str, Any] | None = {"copy_barcode": "B00006"}
 
-    copy_barcode = Text(50, required=True)
+    copy_barcode = Text(50, required=True, metadata={"description": "Barcode on the copy."})
     branch_id = Ref(Branch, metadata={"description": "The desk's branch; the actor's home branch if absent."})
     returned_at = MomentField(metadata={"description": "When it came back, if not just now."})
 
@@ -38,10 +38,10 @@ class CheckInInputSchema(RequestSchema):
 class CheckInSchema(ma.Schema):
     """What a check-in found and did."""
 
-    copy = Nested(CopySchema)
+    copy = Nested(CopySchema, metadata={"description": "The copy as it stands now."})
     loan = Nested(LoanSchema, allow_none=True, metadata={"description": "The loan that ended; null if there was none."})
     hold = Nested(HoldSchema, allow_none=True, metadata={"description": "The hold that the copy serves now."})
-    route = Nested(RouteSchema)
+    route = Nested(RouteSchema, metadata={"description": "What the desk does with it now."})
     charges = ListOf(Nested(AccountEntrySchema), metadata={"description": "What it wrote to the patron's account."})
     warnings = ma.fields.List(
         ma.fields.Nested(ProblemErrorSchema), metadata={"description": "What the desk should see."}

@@ -8,15 +8,18 @@ from flask.views import MethodView
 from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
+from library.api.books import BookSchema
+from library.api.branches import BranchSchema, ItemTypeSchema
 from library.api.desk import RouteSchema, desk
 from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.expansion import Expanded
 from library.api.plumbing.fields import Cents, Choice, Id, Nested, QueryWhole
 from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, patch_of, shown
 from library.api.plumbing.texts import Text
 from library.extensions import db
 from library.models import Book, Branch, Copy, CopyCondition, CopyPlace, ItemType
-from library.rules import holdings, marking
+from library.rules import catalogue, holdings, marking
 from library.rules.access import is_staff
 
 blp = Blueprint("copies", "copy", "Holdings")
@@ -35,12 +38,15 @@ class CopySchema(Schema):
     class Meta(Schema.Meta):
         model = Copy
 
+    shown_example = {"barcode": "B00006", "shelf_mark": "PS 2384 .M6", "price_cents": 1800, "not_for_loan": False}
     id = shown()
     barcode = auto_field()
     book_id = Id(dump_only=True)
-    home_branch_id = Ref(Branch)
-    current_branch_id = Id(dump_only=True)
-    transit_to_branch_id = Id(dump_only=True, allow_none=True)
+    home_branch_id = Ref(Branch, metadata={"description": "Where it belongs."})
+    current_branch_id = Id(dump_only=True, metadata={"description": "Where it is now, or was lent."})
+    transit_to_branch_id = Id(
+        dump_only=True, allow_none=True, metadata={"description": "Where it travels to; null where it does not."}
+    )
     item_type_id = Ref(ItemType, allow_none=True)
     place = shown()
     condition = shown()
@@ -52,8 +58,12 @@ class CopySchema(Schema):
     not_for_loan = auto_field()
     check_note = auto_field()
     last_seen_at = shown()
-    last_seen_branch_id = Id(dump_only=True, allow_none=True)
+    last_seen_branch_id = Id(dump_only=True, allow_none=True, metadata={"description": "Where it was last scanned."})
     created_at = shown()
+    book = Expanded(BookSchema, Book, catalogue.book_parts())
+    home_branch = Expanded(BranchSchema, Branch)
+    current_branch = Expanded(BranchSchema, Branch)
+    item_type = Expanded(ItemTypeSchema, ItemType)
 
 
 class CopyPatchSchema(patch_of(CopySchema)):  # type: ignore[misc]
@@ -68,19 +78,19 @@ class CopyInputSchema(CopyPatchSchema):
     example: dict[str, Any] | None = {"book_id": 1, "home_branch_id": 1, "shelf_mark": "PS 2384 .M6"}
 
     book_id = Ref(Book, required=True)
-    home_branch_id = Ref(Branch, required=True)
+    home_branch_id = Ref(Branch, required=True, metadata={"description": "Where it belongs."})
 
 
 class CopyQuerySchema(QuerySchema):
     """How copies are looked for."""
 
-    barcode = Text(50)
-    book_id = QueryWhole(1)
-    place = Choice(CopyPlace)
-    condition = Choice(CopyCondition)
+    barcode = Text(50, metadata={"description": "The copy with exactly this barcode."})
+    book_id = QueryWhole(1, metadata={"description": "Copies of this book."})
+    place = Choice(CopyPlace, metadata={"description": "Where the copy is."})
+    condition = Choice(CopyCondition, metadata={"description": "In what state the copy is."})
     branch_id = QueryWhole(1, metadata={"description": "The branch where the copy is now."})
-    home_branch_id = QueryWhole(1)
-    item_type_id = QueryWhole(1)
+    home_branch_id = QueryWhole(1, metadata={"description": "The branch that the copy belongs to."})
+    item_type_id = QueryWhole(1, metadata={"description": "Copies of this item type."})
 
 
 @blp.route("/copies")
@@ -107,7 +117,7 @@ class MarkSchema(RequestSchema):
     example: dict[str, Any] | None = {"as": "damaged", "reason": "Coffee on page 12."}
 
     as_ = Choice(marking.Mark, required=True, data_key="as", attribute="mark_as")
-    reason = Text(500, required=True)
+    reason = Text(500, required=True, metadata={"description": "Why; staff see it."})
 
 
 class MarkedSchema(ma.Schema):
@@ -117,11 +127,11 @@ class MarkedSchema(ma.Schema):
     route = Nested(RouteSchema, allow_none=True, metadata={"description": "Null where it stays as it stands."})
 
 
-@blp.route("/copies/<id:copy_id>")
+@blp.route("/copies/<id:copy_id>", examples={"copy_id": 8})
 class CopyById(MethodView):
     @blp.allow("catalogue.read")
     @blp.finds(Copy)
-    @blp.response(200, CopySchema)
+    @blp.response(200, CopySchema, expands=True)
     def get(self, copy: Copy) -> Copy:
         """Read a copy."""
         return copy
@@ -144,13 +154,13 @@ class CopyById(MethodView):
         holdings.delete_copy(db.session, copy)
 
 
-@blp.route("/copies/<id:copy_id>/mark")
+@blp.route("/copies/<id:copy_id>/mark", examples={"copy_id": 8})
 class MarkCopy(MethodView):
     @blp.previewed
     @blp.allow("copies.mark")
     @blp.operation("mark_copy")
     @blp.obeys(marking.mark)
-    @blp.finds(Copy)
+    @blp.finds(Copy, first=marking.lock_around)
     @blp.arguments(MarkSchema)
     @blp.response(200, MarkedSchema)
     def post(self, copy: Copy, values: dict[str, Any]) -> marking.Marked:

@@ -34,6 +34,8 @@ class RefusalCode(Text):
 class OverrideSchema(RequestSchema):
     """A refusal that staff let pass, and why."""
 
+    example: dict[str, Any] | None = {"code": "limit_reached", "reason": "For a class, until Friday."}
+
     code = RefusalCode(50, required=True, metadata={"description": "Code of the refusal."})
     reason = Text(500, 0, required=True, metadata={"description": "Why it is let pass; it is recorded."})
 
@@ -55,6 +57,8 @@ class DeskInputSchema(ConsentSchema):
 
 class RouteSchema(ma.Schema):
     """What the desk does with the copy now."""
+
+    example = {"action": "shelve", "branch_id": 1, "reason": "home"}
 
     action = Choice(RouteAction, metadata={"description": "In one word, to be shown large."})
     branch_id = Id(metadata={"description": "The branch where it belongs now."})

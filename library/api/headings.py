@@ -27,7 +27,7 @@ class AuthorSchema(Schema):
     class Meta(Schema.Meta):
         model = Author
 
-    example = {"name": "Austen, Jane", "dates": "1775-1817", "kind": "person"}
+    example = {"name": "Noether, Emmy", "dates": "1882-1935", "kind": "person"}
     id = shown()
     name = auto_field()
     dates = auto_field(min_length=0)
@@ -40,7 +40,7 @@ class SubjectSchema(Schema):
     class Meta(Schema.Meta):
         model = Subject
 
-    example = {"name": "Whales -- Fiction"}
+    example = {"name": "Lighthouses -- Fiction"}
     id = shown()
     name = auto_field()
 

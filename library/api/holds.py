@@ -8,9 +8,13 @@ from flask import g
 from flask.views import MethodView
 from sqlalchemy import Select
 
+from library.api.books import BookSchema
+from library.api.branches import BranchSchema
+from library.api.copies import CopySchema
 from library.api.desk import ConsentSchema, RouteSchema, desk
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import invalid, refusal_errors
+from library.api.plumbing.expansion import Expanded
 from library.api.plumbing.fields import Choice, Day, Fault, Flag, Id, Nested, QueryWhole
 from library.api.plumbing.gate import actor
 from library.api.plumbing.previews import Rendered
@@ -18,9 +22,10 @@ from library.api.plumbing.problem import ProblemErrorSchema
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
 from library.api.plumbing.texts import Text
+from library.api.users import UserSchema
 from library.extensions import db
-from library.models import Book, Copy, Hold, HoldState, User
-from library.rules import holds, queues
+from library.models import Book, Branch, Copy, Hold, HoldState, User
+from library.rules import catalogue, holds, queues
 from library.rules.access import is_staff
 
 blp = Blueprint("holds", "hold", "Holds")
@@ -34,14 +39,17 @@ class HoldSchema(Schema):
     class Meta(Schema.Meta):
         model = Hold
 
+    shown_example = {"patron_id": 3, "position": 2, "queue_length": 5, "suspended": False, "time_zone": "Europe/Berlin"}
     id = shown()
-    patron_id = Id(dump_only=True, allow_none=True)
+    patron_id = Id(
+        dump_only=True, allow_none=True, metadata={"description": "Who waits; null once the history has been cut."}
+    )
     book_id = Id(dump_only=True)
     copy_id = Id(dump_only=True, allow_none=True, metadata={"description": "The copy asked for; null is any."})
     assigned_copy_id = Id(
         dump_only=True, allow_none=True, metadata={"description": "The copy that travels or is set aside for it."}
     )
-    pickup_branch_id = Id(dump_only=True)
+    pickup_branch_id = Id(dump_only=True, metadata={"description": "Where it is collected."})
     state = shown()
     position = Id(
         dump_only=True, allow_none=True, metadata={"description": "Its place in the queue; null once it has left it."}
@@ -58,6 +66,11 @@ class HoldSchema(Schema):
     ended_at = shown()
     ended_why = shown()
     end_reason = shown()
+    book = Expanded(BookSchema, Book, catalogue.book_parts())
+    copy = Expanded(CopySchema, Copy)
+    assigned_copy = Expanded(CopySchema, Copy)
+    patron = Expanded(UserSchema, User)
+    pickup_branch = Expanded(BranchSchema, Branch)
 
     @ma.pre_dump(pass_collection=True)
     def _count(self, rows: Any, many: bool, **_: Any) -> Any:
@@ -73,9 +86,9 @@ class HoldSchema(Schema):
 class HoldInputSchema(ConsentSchema):
     """A new hold; a patron places it for themselves."""
 
-    example: dict[str, Any] | None = {"book_id": 1, "patron_id": 2, "pickup_branch_id": 1}
+    example: dict[str, Any] | None = {"book_id": 1, "patron_id": 3, "pickup_branch_id": 1}
 
-    book_id = Ref(Book, required=True)
+    book_id = Ref(Book, required=True, metadata={"description": "The book that is wanted."})
     copy_id = Ref(Copy, metadata={"description": "Only this copy will do."})
     patron_id = Ref(User, metadata={"description": "Who waits; oneself if absent. Staff name somebody."})
     # A branch that is not there is one of the reasons of the refusal, told together with the others.
@@ -86,7 +99,7 @@ class HoldInputSchema(ConsentSchema):
 class HoldPatchSchema(RequestSchema):
     """What changes of a hold."""
 
-    example: dict[str, Any] | None = {"suspended_until": "2027-01-31"}
+    example: dict[str, Any] | None = {"suspended_until": "2035-01-31"}
 
     pickup_branch_id = Id(metadata={"description": "Not once it is ready."})
     not_needed_after = Day(allow_none=True, metadata=LAST_DAY)
@@ -102,10 +115,10 @@ class HoldPatchSchema(RequestSchema):
 class HoldQuerySchema(QuerySchema):
     """How holds are narrowed; a patron sees their own only."""
 
-    state = Choice(HoldState)
-    patron_id = QueryRef(User)
-    book_id = QueryWhole(1)
-    pickup_branch_id = QueryWhole(1)
+    state = Choice(HoldState, metadata={"description": "How far the hold has come."})
+    patron_id = QueryRef(User, metadata={"description": "Who waits."})
+    book_id = QueryWhole(1, metadata={"description": "Holds on this book."})
+    pickup_branch_id = QueryWhole(1, metadata={"description": "Where it is to be collected."})
 
 
 class CancellationSchema(RequestSchema):
@@ -113,7 +126,7 @@ class CancellationSchema(RequestSchema):
 
     example: dict[str, Any] | None = {"reason": "Bought it."}
 
-    reason = Text(200)
+    reason = Text(200, metadata={"description": "Why, for whoever asks later."})
 
 
 class CancelledHoldSchema(ma.Schema):
@@ -126,7 +139,7 @@ class CancelledHoldSchema(ma.Schema):
 class ResumptionSchema(RequestSchema):
     """Whose holds."""
 
-    example: dict[str, Any] | None = {"patron_id": 2}
+    example: dict[str, Any] | None = {"patron_id": 3}
 
     patron_id = Ref(User, metadata={"description": "Whose; oneself if absent. Staff name somebody."})
 
@@ -134,13 +147,15 @@ class ResumptionSchema(RequestSchema):
 class SuspensionSchema(ResumptionSchema):
     """Whose holds are passed over, and until when."""
 
-    example: dict[str, Any] | None = {"patron_id": 2, "until_on": "2027-01-31"}
+    example: dict[str, Any] | None = {"patron_id": 3, "until_on": "2035-01-31"}
 
     until_on = Day(allow_none=True, metadata={"description": "Last local day of it; without end if absent."})
 
 
 class HoldVerdictSchema(ma.Schema):
     """What became of one of several holds."""
+
+    shown_example = {"index": 0}
 
     index = ma.fields.Integer(metadata={"description": "Its number in the answer, from 0."})
     ok = Flag(metadata={"description": "Whether it was changed."})
@@ -197,7 +212,7 @@ class Holds(MethodView):
 class HoldById(MethodView):
     @blp.allow("holds.read")
     @blp.finds(Hold)
-    @blp.response(200, HoldSchema)
+    @blp.response(200, HoldSchema, expands=True)
     def get(self, hold: Hold) -> Hold:
         """Read a hold."""
         return hold
@@ -217,7 +232,7 @@ class CancelHold(MethodView):
     @blp.previewed
     @blp.allow("holds.write")
     @blp.operation("cancel_hold")
-    @blp.finds(Hold)
+    @blp.finds(Hold, first=holds.lock_queue_of)
     @blp.obeys(holds.cancel_hold)
     @blp.arguments(CancellationSchema)
     @blp.response(200, CancelledHoldSchema)

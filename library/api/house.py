@@ -22,6 +22,8 @@ LEAST_DISK = 50 * 1024 * 1024
 class LibrarySchema(ma.Schema):
     """What a client should know before anybody signs in."""
 
+    example = {"name": "Library", "version": VERSION, "currency": "EUR", "open_catalogue": False, "sandbox": False}
+
     name = ma.fields.String(metadata={"description": "Name of the library."})
     version = ma.fields.String(metadata={"description": "Version of the software."})
     currency = ma.fields.String(metadata={"description": "Currency of all cents, ISO 4217."})
@@ -33,9 +35,19 @@ class LibrarySchema(ma.Schema):
 class RefusalSchema(ma.Schema):
     """One reason for which an action may be refused."""
 
+    example: dict[str, Any] = {
+        "code": "item_not_found",
+        "detail": "There is no copy with this barcode.",
+        "severity": "block",
+        "permission": None,
+        "parameters": [],
+    }
+
     code = ma.fields.String(metadata={"description": "Stable code."})
     detail = ma.fields.String(metadata={"description": "A sentence for people."})
-    severity = ma.fields.String(metadata={"enum": [grade.value for grade in Severity]})
+    severity = ma.fields.String(
+        metadata={"enum": [grade.value for grade in Severity], "description": "How hard it is."}
+    )
     permission = ma.fields.String(allow_none=True, metadata={"description": "What letting it pass needs."})
     parameters = ma.fields.List(ma.fields.String(), metadata={"description": "Names of what `params` holds."})
 

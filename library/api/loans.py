@@ -7,9 +7,13 @@ from flask import g
 from flask.views import MethodView
 from sqlalchemy import Select
 
+from library.api.books import BookSchema
+from library.api.branches import BranchSchema
+from library.api.copies import CopySchema
 from library.api.desk import DeskInputSchema, desk
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import refusal_errors
+from library.api.plumbing.expansion import Expanded
 from library.api.plumbing.fields import Cents, Choice, Day, Fault, Flag, Id, ListOf, MomentField, Nested, QueryWhole
 from library.api.plumbing.gate import actor
 from library.api.plumbing.previews import Rendered
@@ -17,9 +21,10 @@ from library.api.plumbing.problem import ProblemErrorSchema
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
 from library.api.plumbing.texts import Text
+from library.api.users import UserSchema
 from library.extensions import db
-from library.models import Branch, Loan, Override, User
-from library.rules import lending, loans
+from library.models import Book, Branch, Copy, Loan, Override, User
+from library.rules import catalogue, lending, loans
 from library.rules.due_dates import DueStep
 
 blp = Blueprint("loans", "loan", "Circulation")
@@ -28,6 +33,8 @@ LONGEST_SPAN = 366
 
 class DueStepSchema(ma.Schema):
     """One step on the way to a due date."""
+
+    example = {"step": "period", "due_at": "2026-06-01T21:59:59.000000Z", "due_on": "2026-06-01"}
 
     step = Choice(DueStep, metadata={"description": "What moved the date."})
     due_at = ma.fields.String(metadata={"format": "date-time", "description": "Where it stood after the step."})
@@ -47,6 +54,15 @@ class LoanSchema(Schema):
     class Meta(Schema.Meta):
         model = Loan
 
+    shown_example = {
+        "id": 98,
+        "patron_id": 3,
+        "due_at": "2026-06-01T21:59:59.000000Z",
+        "due_on": "2026-06-01",
+        "time_zone": "Europe/Berlin",
+        "renewals": 0,
+        "running_fine_cents": 0,
+    }
     id = shown()
     copy_id = Id(dump_only=True)
     book_id = Id(dump_only=True)
@@ -61,13 +77,17 @@ class LoanSchema(Schema):
     due_steps = ListOf(Nested(DueStepSchema), dump_only=True, metadata={"description": "How the due date came about."})
     closed_at = shown()
     closed_as = shown()
-    returned_branch_id = Id(dump_only=True, allow_none=True)
+    returned_branch_id = Id(dump_only=True, allow_none=True, metadata={"description": "Where the copy was given back."})
     renewals = shown()
-    renewable = Nested(RenewableSchema, dump_only=True)
+    renewable = Nested(RenewableSchema, dump_only=True, metadata={"description": "Whether it may be renewed now."})
     running_fine_cents = Cents(dump_only=True, metadata={"description": "Fine that has run up and is not charged yet."})
     lost_at = shown()
     claimed_at = shown()
     claim_note = shown()
+    copy = Expanded(CopySchema, Copy)
+    book = Expanded(BookSchema, Book, catalogue.book_parts())
+    patron = Expanded(UserSchema, User)
+    branch = Expanded(BranchSchema, Branch)
 
     @ma.pre_dump(pass_collection=True)
     def _look_ahead(self, rows: Any, many: bool, **_: Any) -> Any:
@@ -89,18 +109,18 @@ class CheckOutSchema(DeskInputSchema):
 
     example: dict[str, Any] | None = {"copy_barcode": "B00006", "patron_barcode": "P0001"}
 
-    copy_barcode = Text(50, required=True)
-    patron_barcode = Text(50, required=True)
+    copy_barcode = Text(50, required=True, metadata={"description": "Barcode on the copy."})
+    patron_barcode = Text(50, required=True, metadata={"description": "Barcode of the library card."})
     due_at = MomentField(metadata={"description": "Due date that staff name; by policy if absent."})
 
 
 class LoanPatchSchema(RequestSchema):
     """Another due date, and why."""
 
-    example: dict[str, Any] | None = {"due_at": "2027-01-31T22:59:59Z", "reason": "The patron is in hospital."}
+    example: dict[str, Any] | None = {"due_at": "2035-01-31T22:59:59Z", "reason": "The patron is in hospital."}
 
-    due_at = MomentField(required=True)
-    reason = Text(500, required=True)
+    due_at = MomentField(required=True, metadata={"description": "Last moment at which the copy is not late."})
+    reason = Text(500, required=True, metadata={"description": "Why; it is recorded."})
 
 
 class OverrideMadeSchema(Schema):
@@ -109,12 +129,13 @@ class OverrideMadeSchema(Schema):
     class Meta(Schema.Meta):
         model = Override
 
+    shown_example = {"loan_id": 98, "action": "check_out", "code": "limit_reached", "reason": "For a class."}
     id = shown()
     loan_id = Id(dump_only=True, allow_none=True)
     action = shown()
     code = shown()
     reason = shown()
-    actor_id = Id(dump_only=True, allow_none=True)
+    actor_id = Id(dump_only=True, allow_none=True, metadata={"description": "Who let it pass."})
     made_at = shown()
 
 
@@ -128,10 +149,10 @@ class ClosedDaysSchema(RequestSchema):
         "reason": "Heating",
     }
 
-    branch_id = Ref(Branch, required=True)
-    from_on = Day(required=True)
-    to_on = Day(required=True)
-    reason = Text(500, required=True)
+    branch_id = Ref(Branch, required=True, metadata={"description": "The branch that is closed."})
+    from_on = Day(required=True, metadata={"description": "First local day."})
+    to_on = Day(required=True, metadata={"description": "Last local day."})
+    reason = Text(500, required=True, metadata={"description": "Why; it is recorded with each loan."})
 
     @ma.validates_schema
     def _span(self, data: dict[str, Any], **_: Any) -> None:
@@ -142,6 +163,8 @@ class ClosedDaysSchema(RequestSchema):
 class MovedSchema(ma.Schema):
     """One loan whose due date was moved."""
 
+    shown_example = {"index": 0}
+
     index = ma.fields.Integer(metadata={"description": "Its number in the answer, from 0."})
     ok = Flag(metadata={"description": "Always true: what did not move is not listed."})
     loan = Rendered(LoanSchema)
@@ -150,19 +173,19 @@ class MovedSchema(ma.Schema):
 class MovesSchema(ma.Schema):
     """The loans whose due dates were moved, at most 100: call again until there are none."""
 
-    results = ListOf(Nested(MovedSchema))
+    results = ListOf(Nested(MovedSchema), metadata={"description": "In the order of their keys."})
 
 
 class LoanQuerySchema(QuerySchema):
     """How loans are narrowed; a patron sees their own only."""
 
-    status = Choice(loans.LoanStatus)
-    patron_id = QueryRef(User)
-    copy_id = QueryWhole(1)
-    book_id = QueryWhole(1)
-    branch_id = QueryWhole(1)
-    due_on_min = Day()
-    due_on_max = Day()
+    status = Choice(loans.LoanStatus, metadata={"description": "Whether it still runs; all if absent."})
+    patron_id = QueryRef(User, metadata={"description": "Who borrowed."})
+    copy_id = QueryWhole(1, metadata={"description": "Loans of this copy."})
+    book_id = QueryWhole(1, metadata={"description": "Loans of any copy of this book."})
+    branch_id = QueryWhole(1, metadata={"description": "The branch that lent the copy."})
+    due_on_min = Day(metadata={"description": "Due on this local day or later."})
+    due_on_max = Day(metadata={"description": "Due on this local day or earlier."})
 
 
 @blp.route("/loans")
@@ -185,11 +208,11 @@ class Loans(MethodView):
         return lending.check_out(db.session, desk(values), now=g.now, **values)
 
 
-@blp.route("/loans/<id:loan_id>")
+@blp.route("/loans/<id:loan_id>", examples={"loan_id": 98})
 class LoanById(MethodView):
     @blp.allow("loans.read")
     @blp.finds(Loan, *loans.loan_parts())
-    @blp.response(200, LoanSchema)
+    @blp.response(200, LoanSchema, expands=True)
     def get(self, loan: Loan) -> Loan:
         """Read a loan."""
         return loan
@@ -205,7 +228,7 @@ class LoanById(MethodView):
         return loans.change_due_date(db.session, desk({}, anywhere=True), loan, now=g.now, **values)
 
 
-@blp.route("/loans/<id:loan_id>/overrides")
+@blp.route("/loans/<id:loan_id>/overrides", examples={"loan_id": 98})
 class OverridesOfLoan(MethodView):
     @blp.allow("circulation.override")
     @blp.operation("list_overrides")

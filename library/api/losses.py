@@ -6,8 +6,8 @@ import marshmallow as ma
 from flask import g
 from flask.views import MethodView
 
-from library.api.accounts import AccountEntrySchema
 from library.api.desk import RouteSchema, desk
+from library.api.ledger import AccountEntrySchema
 from library.api.loans import LoanSchema
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.fields import Cents, Choice, ListOf, Nested
@@ -63,13 +63,13 @@ class ResolutionSchema(ma.Schema):
     route = Nested(RouteSchema, allow_none=True, metadata={"description": "Where the copy goes, if it was found."})
 
 
-@blp.route("/loans/<id:loan_id>/declare-lost")
+@blp.route("/loans/<id:loan_id>/declare-lost", examples={"loan_id": 98})
 class DeclareLost(MethodView):
     @blp.previewed
     @blp.allow("loans.lost")
     @blp.operation("declare_lost")
     @blp.obeys(losses.declare_lost)
-    @blp.finds(Loan)
+    @blp.finds(Loan, first=losses.lock_around)
     @blp.arguments(LossSchema)
     @blp.response(200, LostSchema)
     def post(self, loan: Loan, values: dict[str, Any]) -> dict[str, Any]:
@@ -78,13 +78,13 @@ class DeclareLost(MethodView):
         return {"loan": loan, "charges": charges}
 
 
-@blp.route("/loans/<id:loan_id>/claim-returned")
+@blp.route("/loans/<id:loan_id>/claim-returned", examples={"loan_id": 98})
 class ClaimReturned(MethodView):
     @blp.previewed
     @blp.allow("loans.claim")
     @blp.operation("claim_returned")
     @blp.obeys(losses.claim_returned)
-    @blp.finds(Loan)
+    @blp.finds(Loan, first=losses.lock_around)
     @blp.arguments(ClaimSchema)
     @blp.response(200, LoanSchema)
     def post(self, loan: Loan, values: dict[str, Any]) -> Loan:
@@ -92,13 +92,13 @@ class ClaimReturned(MethodView):
         return losses.claim_returned(db.session, loan, g.now, **values)
 
 
-@blp.route("/loans/<id:loan_id>/resolve-claim")
+@blp.route("/loans/<id:loan_id>/resolve-claim", examples={"loan_id": 105})
 class ResolveClaim(MethodView):
     @blp.previewed
     @blp.allow("loans.lost")
     @blp.operation("resolve_claim")
     @blp.obeys(returns.resolve_claim)
-    @blp.finds(Loan)
+    @blp.finds(Loan, first=losses.lock_around)
     @blp.arguments(ClaimOutcomeSchema)
     @blp.response(200, ResolutionSchema)
     def post(self, loan: Loan, values: dict[str, Any]) -> returns.Resolution:

@@ -34,8 +34,8 @@ class NoticeSchema(Schema):
 class NoticeQuerySchema(QuerySchema):
     """How notices are narrowed; a patron sees their own only."""
 
-    patron_id = QueryRef(User)
-    kind = Choice(NoticeKind)
+    patron_id = QueryRef(User, metadata={"description": "Who is told."})
+    kind = Choice(NoticeKind, metadata={"description": "Why they are told."})
     waiting = QueryFlag(metadata={"description": "Only those that wait to be sent, or only those that were."})
 
 

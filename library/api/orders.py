@@ -8,15 +8,18 @@ from flask.views import MethodView
 from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
+from library.api.books import BookSchema
 from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.expansion import Expanded
 from library.api.plumbing.fields import Choice, Id, ListOf, Nested, QueryFlag, Whole
 from library.api.plumbing.gate import actor
 from library.api.plumbing.references import QueryRef, Ref
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
 from library.api.plumbing.texts import Lines
+from library.api.users import UserSchema
 from library.extensions import db
 from library.models import Book, Order, OrderLine, OrderStatus, User
-from library.rules import changes, orders
+from library.rules import catalogue, changes, orders
 
 blp = Blueprint("orders", "order", "Acquisitions")
 MOST_COPIES = 10_000
@@ -28,9 +31,11 @@ class OrderLineSchema(Schema):
     class Meta(Schema.Meta):
         model = OrderLine
 
+    example = {"book_id": 1, "quantity": 2}
     id = shown()
     book_id = Id()
     quantity = auto_field()
+    book = Expanded(BookSchema, Book, catalogue.book_parts())
 
 
 class OrderSchema(Schema):
@@ -42,17 +47,18 @@ class OrderSchema(Schema):
     id = shown()
     user_id = Id(metadata={"description": "Who wrote the order."})
     status = auto_field()
-    note = auto_field()
-    lines = ListOf(Nested(OrderLineSchema))
+    note = auto_field(field_class=Lines)
+    lines = ListOf(Nested(OrderLineSchema), metadata={"description": "What is wanted, and how many of it."})
     created_at = shown()
     updated_at = shown()
+    user = Expanded(UserSchema, User)
 
 
 class OrderLineInputSchema(RequestSchema):
     """A wanted book and how many copies of it."""
 
     book_id = Ref(Book, required=True)
-    quantity = Whole(1, MOST_COPIES, required=True)
+    quantity = Whole(1, MOST_COPIES, required=True, metadata={"description": "How many copies."})
 
     @ma.post_load
     def _pair(self, data: dict[str, Any], **_: Any) -> tuple[Book, int]:
@@ -64,8 +70,8 @@ class OrderPatchSchema(RequestSchema):
 
     example: dict[str, Any] | None = {"note": "For the new branch.", "lines": [{"book_id": 1, "quantity": 2}]}
 
-    note = Lines(2000, allow_none=True)
-    lines = ListOf(Nested(OrderLineInputSchema))
+    note = Lines(2000, allow_none=True, metadata={"description": "What whoever buys should know."})
+    lines = ListOf(Nested(OrderLineInputSchema), metadata={"description": "All that is wanted; no book twice."})
 
 
 class OrderInputSchema(OrderPatchSchema):
@@ -76,8 +82,8 @@ class OrderQuerySchema(QuerySchema):
     """How orders are narrowed; a patron sees their own only."""
 
     mine = QueryFlag(metadata={"description": "Only the actor's own."})
-    user_id = QueryRef(User)
-    status = Choice(OrderStatus)
+    user_id = QueryRef(User, metadata={"description": "Orders that this user wrote."})
+    status = Choice(OrderStatus, metadata={"description": "How far the order has come."})
 
 
 @blp.route("/orders")
@@ -99,7 +105,7 @@ class Orders(MethodView):
         return orders.save_order(db.session, Order(user_id=actor().id), {"lines": []} | values, g.now)
 
 
-@blp.route("/users/<id:user_id>/orders")
+@blp.route("/users/<id:user_id>/orders", examples={"user_id": 2})
 class OrdersOfUser(MethodView):
     @blp.allow("orders.read")
     @blp.operation("list_orders_of_user")
@@ -114,7 +120,7 @@ class OrdersOfUser(MethodView):
 class OrderById(MethodView):
     @blp.allow("orders.read")
     @blp.finds(Order)
-    @blp.response(200, OrderSchema)
+    @blp.response(200, OrderSchema, expands=True)
     def get(self, order: Order) -> Order:
         """Read an order."""
         return order

@@ -16,10 +16,32 @@ from library.extensions import db
 from library.models import Branch, Copy, ItemType, PatronCategory, Policy, PolicyKind, TransferLimit, User
 from library.rules import changes, policies, transfers
 from library.rules.access import is_staff
+from library.rules.policy_kinds import Unit
 
 blp = Blueprint("policies", "policy", "Policies")
 transfer_limits = Blueprint("transfer-limits", "transfer_limit", "Policies")
 ANY = "null: any"
+
+
+def _object(title: str, required: tuple[str, ...], **members: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "type": "object", "properties": members, "required": list(required)}
+
+
+CENTS: dict[str, Any] = {"type": "integer", "minimum": 0, "description": "Cents for each day or hour."}
+LENGTH = _object(
+    "Length",
+    ("number", "unit"),
+    number={"type": "integer", "minimum": 0, "description": "So many."},
+    unit={"type": "string", "enum": [unit.value for unit in Unit], "description": "What is counted."},
+)
+STEP = _object("Step", ("from", "cents"), cents=CENTS, **{"from": {"type": "integer", "minimum": 1}})
+RATE = _object(
+    "Rate",
+    ("per",),
+    per={"type": "string", "enum": ["day", "hour"], "description": "What is counted."},
+    cents=CENTS,
+    steps={"type": "array", "items": STEP, "description": "Instead of `cents`: from which day or hour on, what each."},
+)
 
 
 class PolicyValue(Coded, ma.fields.Raw):
@@ -29,7 +51,9 @@ class PolicyValue(Coded, ma.fields.Raw):
         super().__init__(**kwargs, allow_none=True, metadata={"description": description})
 
     def document(self) -> dict[str, Any]:
-        return {"type": ["integer", "boolean", "string", "object", "null"]}
+        return {
+            "anyOf": [*({"type": kind} for kind in ("integer", "boolean", "string")), LENGTH, RATE, {"type": "null"}]
+        }
 
 
 class PolicySchema(Schema):
@@ -75,14 +99,16 @@ class PolicyInputSchema(input_of(PolicySchema)):  # type: ignore[misc]
 class PolicyQuerySchema(QuerySchema):
     """How policies are narrowed."""
 
-    kind = Choice(PolicyKind)
-    branch_id = QueryWhole(1)
-    patron_category_id = QueryWhole(1)
-    item_type_id = QueryWhole(1)
+    kind = Choice(PolicyKind, metadata={"description": "Policies of this kind."})
+    branch_id = QueryWhole(1, metadata={"description": "Those of this branch alone."})
+    patron_category_id = QueryWhole(1, metadata={"description": "Those of this patron category alone."})
+    item_type_id = QueryWhole(1, metadata={"description": "Those of this item type alone."})
 
 
 class EffectivePolicySchema(ma.Schema):
     """What holds of one kind, and where that is laid down."""
+
+    shown_example = {"kind": "loan_period", "value": {"number": 28, "unit": "days"}}
 
     kind = Choice(PolicyKind)
     value = PolicyValue("What holds, in the form that `PolicyInput` says.")
@@ -93,7 +119,7 @@ class EffectiveQuerySchema(QuerySchema):
     """For whom, for what and where policies are asked."""
 
     patron_id = QueryRef(User, metadata={"description": "Absent: oneself; for staff any patron."})
-    copy_id = QueryRef(Copy)
+    copy_id = QueryRef(Copy, metadata={"description": "The copy that is lent; absent: any."})
     branch_id = QueryRef(Branch, metadata={"description": "The branch that lends; absent: where the copy is now."})
 
 
@@ -105,8 +131,8 @@ class TransferLimitSchema(Schema):
 
     example = {"from_branch_id": 1, "to_branch_id": 2}
     id = shown()
-    from_branch_id = Ref(Branch, required=True)
-    to_branch_id = Ref(Branch, required=True)
+    from_branch_id = Ref(Branch, required=True, metadata={"description": "From this branch."})
+    to_branch_id = Ref(Branch, required=True, metadata={"description": "To this one."})
     item_type_id = Ref(ItemType, allow_none=True, metadata={"description": ANY})
 
 
@@ -124,16 +150,16 @@ class TransferLimitInputSchema(input_of(TransferLimitSchema)):  # type: ignore[m
 class TransferLimitQuerySchema(QuerySchema):
     """How transfer limits are narrowed."""
 
-    from_branch_id = QueryWhole(1)
-    to_branch_id = QueryWhole(1)
-    item_type_id = QueryWhole(1)
+    from_branch_id = QueryWhole(1, metadata={"description": "Ways that begin at this branch."})
+    to_branch_id = QueryWhole(1, metadata={"description": "Ways that lead to this branch."})
+    item_type_id = QueryWhole(1, metadata={"description": "Those of this item type alone."})
 
 
 @blp.route("/policies")
 class Policies(MethodView):
     @blp.allow("policies.read")
     @blp.arguments(PolicyQuerySchema, location="query")
-    @blp.lists(PolicySchema, policies.POLICY_SORTS)
+    @blp.lists(PolicySchema, policies.POLICY_SORTS, usual="kind")
     def get(self, filters: dict[str, Any]) -> Select[Any]:
         """List policies."""
         return policies.find_policies(**filters)

@@ -9,8 +9,10 @@ from flask import g
 from flask.views import MethodView
 
 from library.api.holds import HoldSchema
-from library.api.plumbing.blueprint import Blueprint, find, mark
+from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.fields import Id, ListOf, Nested
+from library.api.plumbing.finding import find
+from library.api.plumbing.marks import mark
 from library.api.plumbing.references import QueryRef
 from library.api.plumbing.rendering import require_match
 from library.api.plumbing.schemas import QuerySchema, RequestSchema
@@ -27,15 +29,20 @@ class QueueSchema(ma.Schema):
     """The holds that wait for a book, the first to be served first."""
 
     book_id = Id()
-    holds = Nested(HoldSchema, many=True)
+    holds = Nested(HoldSchema, many=True, metadata={"description": "Who waits, in the order of the queue."})
 
 
 class QueueInputSchema(RequestSchema):
     """The new order of a queue: exactly the holds that wait in it."""
 
-    example: dict[str, Any] | None = {"hold_ids": [2, 1, 3]}
+    example: dict[str, Any] | None = {"hold_ids": [2, 1, 3, 4, 5]}
 
-    hold_ids = ListOf(Id(), required=True, max_length=LONGEST_QUEUE)
+    hold_ids = ListOf(
+        Id(),
+        required=True,
+        max_length=LONGEST_QUEUE,
+        metadata={"description": "Keys of all holds of the queue, the first to be served first."},
+    )
 
 
 class PickListQuerySchema(QuerySchema):
@@ -47,12 +54,16 @@ class PickListQuerySchema(QuerySchema):
 class PickSchema(ma.Schema):
     """A copy to fetch from its shelf, and the hold it is for."""
 
+    example = {"barcode": "B00006", "shelf_mark": "PS 2384 .M6", "title": "Moby-Dick"}
+
     copy_id = Id(attribute="copy.id")
-    barcode = Text(50, attribute="copy.barcode")
-    shelf_mark = Text(100, attribute="copy.shelf_mark", allow_none=True)
+    barcode = Text(50, attribute="copy.barcode", metadata={"description": "Barcode on the copy."})
+    shelf_mark = Text(
+        100, attribute="copy.shelf_mark", allow_none=True, metadata={"description": "Where on the shelves."}
+    )
     branch_id = Id(attribute="copy.current_branch_id", metadata={"description": "Where it stands."})
     book_id = Id(attribute="copy.book_id")
-    title = Text(attribute="copy.book.title")
+    title = Text(2000, attribute="copy.book.title", metadata={"description": "Title of the book."})
     hold_id = Id(attribute="hold.id")
     patron_id = Id(attribute="hold.patron_id")
     pickup_branch_id = Id(attribute="hold.pickup_branch_id", metadata={"description": "Where it is wanted."})
@@ -72,7 +83,7 @@ def _finds_queue(view: Callable[..., Any]) -> Callable[..., Any]:
     return mark(finds=Book, versioned=True)(found)
 
 
-@blp.route("/books/<id:book_id>/queue")
+@blp.route("/books/<id:book_id>/queue", examples={"book_id": 520})
 class QueueOfBook(MethodView):
     @blp.allow("holds.queue")
     @blp.operation("get_queue")

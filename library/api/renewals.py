@@ -8,8 +8,8 @@ from flask import g
 from flask.views import MethodView
 from sqlalchemy import Select
 
-from library.api.accounts import AccountEntrySchema
 from library.api.desk import ConsentSchema, desk
+from library.api.ledger import AccountEntrySchema
 from library.api.loans import LoanSchema
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import invalid, refusal_errors
@@ -21,7 +21,7 @@ from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import RequestSchema, Schema, shown
 from library.extensions import db
 from library.models import Loan, Renewal, User
-from library.rules import loans, renewals
+from library.rules import loans, losses, renewals
 from library.rules.access import is_staff
 
 blp = Blueprint("renewals", "renewal", "Circulation")
@@ -34,6 +34,7 @@ class RenewalSchema(Schema):
     class Meta(Schema.Meta):
         model = Renewal
 
+    shown_example = {"loan_id": 98, "actor_id": 2}
     id = shown()
     loan_id = Id(dump_only=True)
     renewed_at = shown()
@@ -46,7 +47,9 @@ class RenewalSchema(Schema):
 class RenewedSchema(RenewalSchema):
     """A renewal that was just done, with the loan as it stands now and what it wrote to the account."""
 
-    loan = Nested(LoanSchema)
+    shown_example: dict[str, Any] = {"loan_id": 98, "actor_id": 2, "charges": []}
+
+    loan = Nested(LoanSchema, metadata={"description": "The loan as it stands now."})
     charges = ListOf(
         Nested(AccountEntrySchema), metadata={"description": "The fine that had run up, if there was one."}
     )
@@ -55,7 +58,7 @@ class RenewedSchema(RenewalSchema):
 class RenewManySchema(RequestSchema):
     """Which loans are to be renewed: those named, or all of a patron's."""
 
-    example: dict[str, Any] | None = {"loan_ids": [1, 2]}
+    example: dict[str, Any] | None = {"loan_ids": [97, 98]}
 
     patron_id = Ref(User, metadata={"description": "Whose; oneself if absent."})
     loan_ids = ListOf(Id(), max_length=MOST, metadata={"description": "Which; all open ones if absent."})
@@ -63,6 +66,8 @@ class RenewManySchema(RequestSchema):
 
 class VerdictSchema(ma.Schema):
     """What became of one of many renewals."""
+
+    shown_example = {"index": 0, "charges": []}
 
     index = ma.fields.Integer(metadata={"description": "Its number in the answer, from 0."})
     ok = Flag(metadata={"description": "Whether it was renewed."})
@@ -94,7 +99,7 @@ def told(verdicts: Sequence[renewals.Verdict]) -> dict[str, Any]:
     }
 
 
-@blp.route("/loans/<id:loan_id>/renewals")
+@blp.route("/loans/<id:loan_id>/renewals", examples={"loan_id": 98})
 class RenewalsOfLoan(MethodView):
     @blp.allow("loans.read")
     @blp.operation("list_renewals")
@@ -108,7 +113,7 @@ class RenewalsOfLoan(MethodView):
     @blp.allow("loans.renew")
     @blp.operation("renew")
     @blp.obeys(renewals.renew)
-    @blp.finds(Loan)
+    @blp.finds(Loan, first=losses.lock_around)
     @blp.arguments(ConsentSchema)
     @blp.response(201, RenewedSchema, location="/loans/{0.loan_id}/renewals")
     def post(self, loan: Loan, values: dict[str, Any]) -> renewals.Renewed:

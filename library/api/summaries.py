@@ -6,9 +6,9 @@ import marshmallow as ma
 from flask import current_app, g
 from flask.views import MethodView
 
-from library.api.accounts import AccountSchema
 from library.api.blocks import BlockSchema
 from library.api.holds import HoldSchema
+from library.api.ledger import AccountSchema
 from library.api.loans import LoanSchema
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem, refusal_errors
@@ -28,6 +28,8 @@ blp = Blueprint("summaries", "summary", "People")
 class SummaryLoanSchema(LoanSchema):
     """A loan with what a screen wants to show of it."""
 
+    shown_example = {**LoanSchema.shown_example, "title": "Moby-Dick", "copy_barcode": "B00006"}
+
     title = Text(2000, dump_only=True, attribute="copy.book.title", metadata={"description": "Title of the book."})
     copy_barcode = Text(50, dump_only=True, attribute="copy.barcode", metadata={"description": "Barcode of the copy."})
 
@@ -35,8 +37,10 @@ class SummaryLoanSchema(LoanSchema):
 class SummaryHoldSchema(HoldSchema):
     """A hold with what a screen wants to show of it."""
 
+    shown_example = {**HoldSchema.shown_example, "title": "Moby-Dick", "pickup_branch": "Main Library"}
+
     title = Text(2000, dump_only=True, attribute="book.title", metadata={"description": "Title of the book."})
-    pickup_branch = Text(
+    pickup_branch = Text(  # type: ignore[assignment]
         100, dump_only=True, attribute="pickup_branch.name", metadata={"description": "Where it is collected."}
     )
 
@@ -58,7 +62,7 @@ class SummarySchema(ma.Schema):
 class CardQuerySchema(QuerySchema):
     """The card that was scanned."""
 
-    card_barcode = Text(50, required=True)
+    card_barcode = Text(50, required=True, metadata={"description": "The card that was scanned.", "example": "P0001"})
 
 
 def page_of(user: User) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """People: oneself, and the accounts the desk keeps."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from flask import current_app, g
 from flask.views import MethodView
 from marshmallow_sqlalchemy import auto_field
 from sqlalchemy import Select
 
+from library.api.branches import BranchSchema
 from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.expansion import Expanded
 from library.api.plumbing.fields import Choice, Day, Flag, QueryFlag
 from library.api.plumbing.gate import actor
 from library.api.plumbing.nouns import plain_noun
@@ -20,8 +22,8 @@ from library.rules import users
 
 categories = Blueprint("patron-categories", "patron_category", "People")
 blp = Blueprint("users", "user", "People")
+HOME = "The branch where a patron collects holds and staff stand, unless they say otherwise."
 HISTORY = "Whether loans that ended are forgotten in the night after (`cut`), later (`delayed`), or `kept`."
-LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
 
 
 class PatronCategorySchema(Schema):
@@ -30,7 +32,8 @@ class PatronCategorySchema(Schema):
     class Meta(Schema.Meta):
         model = PatronCategory
 
-    example = {"name": "Children"}
+    example = {"name": "Teachers"}
+    shown_example = {"self_registration": False}
     id = shown()
     name = auto_field()
     self_registration = auto_field()
@@ -52,13 +55,24 @@ class UserSchema(Schema):
     class Meta(Schema.Meta):
         model = User
 
+    shown_example = {
+        "id": 3,
+        "username": "patron",
+        "email": "patron@example.org",
+        "first_name": "Paul",
+        "last_name": "Moreau",
+        "role": "patron",
+        "card_barcode": "P0001",
+        "patron_category_id": 1,
+        "home_branch_id": 1,
+    }
     id = shown()
     username = auto_field()
     email = auto_field()
     first_name = auto_field()
     last_name = auto_field()
     phone = auto_field()
-    address = auto_field()
+    address = auto_field(field_class=Lines)
     birth_date = auto_field()
     language = auto_field()
     role = auto_field()
@@ -67,9 +81,11 @@ class UserSchema(Schema):
     card_barcode = auto_field()
     expires_on = auto_field()
     patron_category_id = Ref(PatronCategory, allow_none=True)
-    home_branch_id = Ref(Branch, allow_none=True)
+    home_branch_id = Ref(Branch, allow_none=True, metadata={"description": HOME})
     history = auto_field()
     created_at = shown()
+    patron_category = Expanded(PatronCategorySchema, PatronCategory)
+    home_branch = Expanded(BranchSchema, Branch)
 
 
 class NewPassword(Password):
@@ -91,24 +107,25 @@ class NewPassword(Password):
 class OwnProfilePatchSchema(RequestSchema):
     """What people may change of themselves."""
 
+    noun = User
     example: dict[str, Any] | None = {"first_name": "Jane", "language": "de"}
 
     first_name = Text(100, allow_none=True)
     last_name = Text(100, allow_none=True)
     phone = Text(50, allow_none=True)
     address = Lines(500, allow_none=True)
-    language = Text(35, allow_none=True, pattern=LANGUAGE_TAG, metadata={"example": "de"})
+    language = Text(35, allow_none=True, pattern=users.LANGUAGE_TAG, metadata={"example": "de"})
     history = Choice(HistoryMode, metadata={"description": HISTORY})
 
 
 class UserPatchSchema(OwnProfilePatchSchema):
     """What staff may change of an account; the role is the admins' to give."""
 
-    example: dict[str, Any] | None = {"expires_on": "2027-12-31", "confirmed": True}
+    example: dict[str, Any] | None = {"expires_on": "2035-12-31", "confirmed": True}
 
     username = Text(100, 2, pattern=users.USERNAME)
     email = Email(allow_none=True)
-    password = NewPassword(allow_none=True)
+    password = NewPassword(allow_none=True, metadata={"description": "A new password; null leaves the old one."})
     birth_date = Day(allow_none=True)
     role = Choice(Role)
     active = Flag()
@@ -116,7 +133,7 @@ class UserPatchSchema(OwnProfilePatchSchema):
     card_barcode = Text(50, pattern=users.USERNAME)
     expires_on = Day(allow_none=True)
     patron_category_id = Ref(PatronCategory, allow_none=True)
-    home_branch_id = Ref(Branch, allow_none=True)
+    home_branch_id = Ref(Branch, allow_none=True, metadata={"description": HOME})
 
 
 class UserInputSchema(UserPatchSchema):
@@ -126,7 +143,7 @@ class UserInputSchema(UserPatchSchema):
         "first_name": "Jane",
         "last_name": "Doe",
         "email": "jane@example.com",
-        "expires_on": "2027-12-31",
+        "expires_on": "2035-12-31",
     }
 
 
@@ -134,18 +151,23 @@ class UserQuerySchema(QuerySchema):
     """How staff look for people."""
 
     q = SearchText(metadata={"description": "Beginnings of words of name, address, username or card."})
-    card_barcode = Text(50)
-    role = Choice(Role)
-    active = QueryFlag()
-    home_branch_id = QueryRef(Branch)
-    patron_category_id = QueryRef(PatronCategory)
+    card_barcode = Text(50, metadata={"description": "The account with exactly this card."})
+    role = Choice(Role, metadata={"description": "Accounts of this role."})
+    active = QueryFlag(metadata={"description": "Only accounts that are active, or only those that are not."})
+    home_branch_id = QueryRef(Branch, metadata={"description": "Accounts with this home branch."})
+    patron_category_id = QueryRef(PatronCategory, metadata={"description": "Accounts of this patron category."})
+
+
+def hashable(password: Any) -> TypeGuard[str]:
+    """Whether something in a body that no schema has seen yet is a password at all."""
+    return isinstance(password, str) and len(password) <= users.LONGEST_PASSWORD and not SURROGATE.search(password)
 
 
 def hash_before() -> None:
     """Hash a password that staff give somebody before the transaction begins; the schema judges it later."""
     body = g.body.value
     password = body.get("password") if isinstance(body, dict) else None
-    if isinstance(password, str) and len(password) <= users.LONGEST_PASSWORD and not SURROGATE.search(password):
+    if hashable(password):
         g.password_hash = users.hash_password(password)
 
 
@@ -160,7 +182,7 @@ def with_hash(values: dict[str, Any]) -> dict[str, Any]:
 class Me(MethodView):
     @blp.allow("profile.own")
     @blp.operation("get_me")
-    @blp.response(200, UserSchema)
+    @blp.response(200, UserSchema, expands=True)
     def get(self) -> User:
         """Read one's own account."""
         return actor()
@@ -193,11 +215,11 @@ class Users(MethodView):
         return users.create_user(db.session, actor(), with_hash(values), g.now)
 
 
-@blp.route("/users/<id:user_id>")
+@blp.route("/users/<id:user_id>", examples={"user_id": 42})
 class UserById(MethodView):
     @blp.allow("users.read")
     @blp.finds(User)
-    @blp.response(200, UserSchema)
+    @blp.response(200, UserSchema, expands=True)
     def get(self, user: User) -> User:
         """Read an account."""
         return user

@@ -1,7 +1,8 @@
-"""The commands: `flask users`, `catalogue`, `circulation`, `jobs`, `check` and `quickstart`."""
+"""The commands: `flask users`, `catalogue`, `circulation`, `jobs`, `openapi`, `check` and `quickstart`."""
 
 from flask import Flask
 
+from library.cli import openapi  # noqa: F401 - its commands belong to flask-smorest's group, which is registered already
 from library.cli.catalogue import catalogue
 from library.cli.check import check
 from library.cli.circulation import circulation

@@ -23,9 +23,9 @@ from library.cli.demo_people import (
     UNCONFIRMED,
     Account,
 )
-from library.models import Book, Branch, Copy, ItemType, Order, PatronCategory, Role, User
+from library.models import Book, Branch, Copy, ItemType, OnDuplicate, Order, PatronCategory, Role, User
 from library.rules import calendar, changes, holdings, imports, orders, users, words
-from library.rules.imports import AT_ONCE, OnDuplicate
+from library.rules.outcomes import AT_ONCE
 
 # The same library for everybody, so that what one newcomer sees another can look up.
 SEED = 1876

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 class EntryKind(StrEnum):
-    """What moved the balance."""
+    """What moved the balance.
+
+    * `charge`: something is to be paid
+    * `payment`: money came in
+    * `waiver`: the patron was let off
+    * `refund`: money went out
+    * `reversal`: a mistaken entry was taken back
+    """
 
     CHARGE = "charge"
     PAYMENT = "payment"
@@ -24,7 +31,13 @@ class EntryKind(StrEnum):
 
 
 class ChargeReason(StrEnum):
-    """What a charge is for."""
+    """What a charge is for.
+
+    * `overdue`: lateness
+    * `replacement`: the price of a lost copy
+    * `processing`: the fee for replacing it
+    * `manual`: what the desk wrote
+    """
 
     OVERDUE = "overdue"
     REPLACEMENT = "replacement"

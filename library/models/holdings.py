@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 
 class CopyPlace(StrEnum):
-    """Where a copy is."""
+    """Where a copy is.
+
+    * `available`: on its shelf
+    * `on_loan`: with a patron
+    * `on_hold_shelf`: set aside for a patron
+    * `in_transit`: between two branches
+    * `in_process`: being prepared for the shelf
+    * `on_order`: bought, and not here yet
+    """
 
     AVAILABLE = "available"
     ON_LOAN = "on_loan"
@@ -25,7 +33,15 @@ class CopyPlace(StrEnum):
 
 
 class CopyCondition(StrEnum):
-    """In what state a copy is; only a usable one becomes available to borrow."""
+    """In what state a copy is; only a usable one becomes available to borrow.
+
+    * `usable`: nothing is wrong with it
+    * `damaged`: not to be lent as it is
+    * `missing`: nobody finds it
+    * `lost`: a patron has lost it
+    * `claimed_returned`: a patron says that it was brought back
+    * `withdrawn`: it has left the collection
+    """
 
     USABLE = "usable"
     DAMAGED = "damaged"

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 
 class HoldState(StrEnum):
-    """How far a hold has come; the last three are the end."""
+    """How far a hold has come; the last three are the end.
+
+    * `queued`: it waits in the queue of the book
+    * `in_transit`: its copy travels to the pickup branch
+    * `ready`: its copy waits on the hold shelf
+    * `fulfilled`: the patron has borrowed the copy
+    * `cancelled`: it is no longer wanted
+    * `expired`: its time is over
+    """
 
     QUEUED = "queued"
     IN_TRANSIT = "in_transit"
@@ -27,7 +35,14 @@ class HoldState(StrEnum):
 
 
 class HoldEnding(StrEnum):
-    """Why a hold ended."""
+    """Why a hold ended.
+
+    * `borrowed`: the patron has got it
+    * `cancelled_by_patron`: the patron no longer wants it
+    * `cancelled_by_staff`: the desk has cancelled it
+    * `not_collected`: nobody came while the copy was on the hold shelf
+    * `not_needed`: the last day on which it was wanted has passed
+    """
 
     BORROWED = "borrowed"
     CANCELLED_BY_PATRON = "cancelled_by_patron"

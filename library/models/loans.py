@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 class LoanClosing(StrEnum):
-    """How a loan ended."""
+    """How a loan ended.
+
+    * `returned`: the copy was brought back
+    * `lost_paid`: the copy is lost, and what it costs is settled
+    * `claim_found`: the patron had said that it was back, and it was
+    """
 
     RETURNED = "returned"
     LOST_PAID = "lost_paid"
@@ -23,7 +28,12 @@ class LoanClosing(StrEnum):
 
 
 class RenewalChannel(StrEnum):
-    """How a loan was renewed."""
+    """How a loan was renewed.
+
+    * `desk`: by staff
+    * `own`: by the patron
+    * `automatic`: by itself at night
+    """
 
     DESK = "desk"
     OWN = "own"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PolicyKind(StrEnum):
-    """What a policy lays down; shapes and defaults stand in library/rules/policies.py."""
+    """What a policy lays down."""
 
     MAX_LOANS = "max_loans"
     MAX_LOANS_PER_ITEM_TYPE = "max_loans_per_item_type"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Role(StrEnum):
-    """What an account may do; see library/rules/access.py."""
+    """What an account may do."""
 
     PATRON = "patron"
     LIBRARIAN = "librarian"
@@ -31,7 +31,13 @@ class HistoryMode(StrEnum):
 
 
 class BlockScope(StrEnum):
-    """What a patron is barred from."""
+    """What a patron is barred from.
+
+    * `all`: everything below
+    * `loans`: borrowing
+    * `holds`: placing holds
+    * `renewals`: renewing
+    """
 
     ALL = "all"
     LOANS = "loans"

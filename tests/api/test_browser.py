@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
+from served import TWENTY
 
 pytestmark = pytest.mark.services
 
@@ -29,6 +30,8 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# The first of the twenty records, in the order of the list.
+TITLE = "Moby-Dick"
 PERSON = {"username": "jdoe", "email": "jdoe@example.com", "password": "password123"}
 
 
@@ -80,11 +83,12 @@ def wait_for(process: subprocess.Popen, port: int, log: Path) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
-    """The address of a development server with an empty library."""
+    """The address of a development server with twenty books."""
     folder = tmp_path_factory.mktemp("server")
     environment, log, port = own_environment(folder), folder / "log.txt", free_port()
-    migrate = [sys.executable, "-m", "flask", "--app", "library:create_app", "db", "upgrade"]
-    subprocess.run(migrate, env=environment, check=True, capture_output=True, timeout=60)
+    flask = [sys.executable, "-m", "flask", "--app", "library:create_app"]
+    for words in (["db", "upgrade"], ["catalogue", "import", str(TWENTY)]):
+        subprocess.run([*flask, *words], env=environment, check=True, capture_output=True, timeout=60)
     serve = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
     with running([*serve, "--factory", "library:create_app"], environment, log) as process:
         wait_for(process, port, log)
@@ -155,16 +159,21 @@ def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def shoot(page: Any, folder: Path, name: str) -> None:
+def shoot(page: Any, folder: Path, name: str, whole: bool = False) -> None:
     """A picture for those who want to judge the looks: `pytest --basetemp=…` keeps it in a place of their choice."""
-    page.screenshot(path=folder / f"{name}.png")
+    page.screenshot(path=folder / f"{name}.png", full_page=whole)
 
 
 IN_VIEW = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done({
-  tags: [...document.querySelectorAll("h3.opblock-tag")].map(tag => tag.dataset.tag),
   summaries: [...document.querySelectorAll(".opblock-summary-description")].map(found => found.textContent),
   at_end: window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2,
 }))))"""
+
+
+def open_group(page: Any, tag: str) -> None:
+    """Open a group of Swagger UI."""
+    page.locator(f'h3.opblock-tag[data-tag="{tag}"]').click()
+    page.locator(f'h3.opblock-tag[data-tag="{tag}"][data-is-open="true"]').wait_for()
 
 
 def scroll_down(page: Any) -> Iterator[dict[str, Any]]:
@@ -179,27 +188,39 @@ def scroll_down(page: Any) -> Iterator[dict[str, Any]]:
         page.mouse.wheel(0, 500)
 
 
-def scroll_to(page: Any, text: str) -> None:
-    """Go down until a text is in view."""
-    wanted = page.get_by_text(text, exact=True).first
-    for _ in scroll_down(page):
-        if wanted.count():
-            break
-    wanted.wait_for()
-
-
-def test_swagger_ui_draws_every_operation_in_the_order_of_the_document(seen, document, tmp_path):
+def test_swagger_ui_shows_the_groups_at_a_glance(seen, document, tmp_path):
     page = seen.page
     page.goto("/docs")
-    tags: list[str] = []
+    page.locator("h3.opblock-tag").last.wait_for()
+    shoot(page, tmp_path, "docs", whole=True)
+    assert page.title() == f"{document['info']['title']}: Swagger UI"
+    assert page.locator("h3.opblock-tag").evaluate_all("tags => tags.map(tag => tag.dataset.tag)") == [
+        tag["name"] for tag in document["tags"]
+    ]
+    assert page.locator(".opblock").count() == 0
+
+
+def test_swagger_ui_draws_every_operation(seen, document, tmp_path):
+    page = seen.page
+    page.goto("/docs")
+    page.locator("h3.opblock-tag").last.wait_for()
+    for tag in reversed(document["tags"]):
+        open_group(page, tag["name"])
+    page.evaluate("window.scrollTo(0, 0)")
     summaries: set[str] = set()
     for view in scroll_down(page):
-        tags += [tag for tag in view["tags"] if tag not in tags]
         summaries |= set(view["summaries"])
-    shoot(page, tmp_path, "docs")
-    assert page.title() == f"{document['info']['title']}: Swagger UI"
-    assert tags == [tag["name"] for tag in document["tags"]]
     assert summaries == {operation["summary"] for operation in operations(document) if "summary" in operation}
+
+
+def test_a_link_to_an_operation_opens_it(seen, tmp_path):
+    page = seen.page
+    page.goto("/docs#/Circulation/check_out")
+    opened = page.locator(".opblock.is-open")
+    opened.get_by_role("button", name="Execute").wait_for()
+    assert opened.count() == 1
+    assert opened.locator(".opblock-summary-path").inner_text().replace("\u200b", "") == "/loans"
+    shoot(page, tmp_path, "operation")
 
 
 def test_swagger_ui_authorizes_and_lists_books(seen, token, tmp_path):
@@ -211,7 +232,7 @@ def test_swagger_ui_authorizes_and_lists_books(seen, token, tmp_path):
     dialog.get_by_role("button", name="Apply credentials").click()
     shoot(page, tmp_path, "authorized")
     dialog.get_by_role("button", name="Close").first.click()
-    scroll_to(page, "List or search books.")
+    open_group(page, "Catalogue")
     operation = page.locator(".opblock", has=page.get_by_text("List or search books.", exact=True))
     operation.locator(".opblock-summary-control").click()
     with page.expect_response("**/books*") as answered:
@@ -220,6 +241,8 @@ def test_swagger_ui_authorizes_and_lists_books(seen, token, tmp_path):
     assert answered.value.request.headers["authorization"] == f"Bearer {token}"
     status = operation.locator(".live-responses-table tbody .response-col_status")
     status.get_by_text("200", exact=True).wait_for()
+    body = operation.locator(".live-responses-table tbody .response-col_description pre").first
+    body.get_by_text(TITLE).first.wait_for()
     status.scroll_into_view_if_needed()
     shoot(page, tmp_path, "executed")
 
@@ -250,6 +273,13 @@ def test_redoc_draws_the_document(seen, document, tmp_path):
     assert not any(menu.is_visible() for menu in page.get_by_test_id("page-actions").all())
 
 
+def test_a_link_of_redoc_opens_the_operation(seen, tmp_path):
+    page = seen.page
+    page.goto("/redoc#/holds/place_hold")
+    page.get_by_role("heading", name="Place a hold on a book, or on one copy of it.").first.wait_for()
+    shoot(page, tmp_path, "redoc-operation")
+
+
 def test_redoc_searches(seen, tmp_path):
     page = seen.page
     page.goto("/redoc")
@@ -263,4 +293,4 @@ def test_redoc_searches(seen, tmp_path):
 def test_a_person_who_opens_the_root_lands_on_the_documentation(seen, server):
     seen.page.goto("/")
     assert seen.page.url == f"{server}/docs"
-    scroll_to(seen.page, "List or search books.")
+    open_group(seen.page, "Catalogue")

@@ -10,7 +10,9 @@ from openapi_spec_validator import validate
 
 from library import create_app
 from library.api.plumbing import pages
+from library.api.plumbing.document import TAGS
 from library.config import VERSION
+from library.models import Role
 
 PERSON = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 PAGES = ("/docs", "/redoc")
@@ -232,6 +234,41 @@ def test_the_document_is_valid_and_complete(browser, application):
     assert not set(EVERYTHING) & set(document["paths"])
 
 
+def test_the_groups_have_the_words_of_a_library_and_leave_no_operation_out(browser):
+    document = browser.get("/openapi.json").json
+    named = [tag["name"] for tag in document["tags"]]
+    assert named == list(TAGS)
+    assert all(tag["description"] for tag in document["tags"])
+    operations = [
+        operation for path in document["paths"].values() for key, operation in path.items() if key != "parameters"
+    ]
+    assert all(len(operation["tags"]) == 1 for operation in operations)
+    assert {operation["tags"][0] for operation in operations} == set(named)
+
+
+def test_a_newcomer_is_told_the_first_steps(browser):
+    document = browser.get("/openapi.json").json
+    told = document["info"]["description"]
+    for path, method in (
+        ("/users/register", "post"),
+        ("/users/login", "post"),
+        ("/books", "get"),
+        ("/refusals", "get"),
+    ):
+        assert method in document["paths"][path]
+        assert f"`{method.upper()} {path}`" in told
+    assert [row for row in Role if f"\n| {row} |" not in told] == []
+
+
+def test_nothing_is_filled_in_that_narrows_a_list_or_names_two_calls_alike(browser):
+    # Swagger UI fills in what a parameter has for example; the `*` of If-Match fits any version.
+    paths = browser.get("/openapi.json").json["paths"].values()
+    operations = [operation for path in paths for key, operation in path.items() if key != "parameters"]
+    optional = [one for operation in operations for one in operation.get("parameters", ()) if not one.get("required")]
+    assert {one["name"] for one in optional} > {"q", "cursor", "Idempotency-Key"}
+    assert {one["name"] for one in optional if "example" in {*one, *one["schema"]}} <= {"If-Match"}
+
+
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/json, text/html;q=0.9", "image/png"])
 def test_a_machine_gets_an_index_of_places_that_exist(browser, application, accept):
     response = browser.get("/", headers={"Accept": accept} if accept else {})
@@ -239,7 +276,14 @@ def test_a_machine_gets_an_index_of_places_that_exist(browser, application, acce
     assert response.headers["Vary"] == "Accept"
     index = response.json
     assert (index.pop("name"), index.pop("version")) == (application.config["NAME"], VERSION)
-    assert index == {"openapi": "/openapi.json", "docs": "/docs", "redoc": "/redoc", "library": "/library"}
+    assert index.pop("first_calls") == {"register": "/users/register", "log_in": "/users/login", "books": "/books"}
+    assert index == {
+        "openapi": "/openapi.json",
+        "docs": "/docs",
+        "redoc": "/redoc",
+        "library": "/library",
+        "health": "/health/ready",
+    }
     assert browser.get(index["library"]).status_code == 200
 
 

@@ -303,7 +303,7 @@ def test_what_cannot_be_previewed_stops_the_start():
 
     def with_own_transaction(own: Blueprint) -> Any:
         answered = own.response(200, BranchSchema)
-        return lambda view: own.previewed(own.allow("loans.read", own_transaction=True)(answered(view)))
+        return lambda view: own.previewed(own.allow("loans.read", own_transaction=True, keyed=False)(answered(view)))
 
     for decorate in (without_answer, with_own_transaction):
         with pytest.raises(Unpreviewable, match="POST /things"):

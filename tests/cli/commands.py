@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from forked import Command
 from served import DEADLINE, ROOT
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from library.database import make_session
 from library.extensions import db
-
-KILLING = Path(__file__).parent.parent / "killing.py"
 
 
 class Commands:
@@ -35,31 +34,25 @@ class Commands:
         """A session of the test's own on the same database."""
         return make_session(self.engine)
 
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command and leave it to the test."""
-        return self._start(["-m", "flask", "--app", "library", *words], **options)
+        command = [sys.executable, "-m", "flask", "--app", "library", *words]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, **pipes)
 
     def run(self, *words: str) -> str:
         """Run a command to its good end; what it printed."""
-        return self._printed(self.start(*words))
+        return self.run_at_once(1, *words)[0]
 
     def run_at_once(self, number: int, *words: str) -> list[str]:
-        """Run the same command so many times at once."""
-        return [self._printed(process) for process in [self.start(*words) for _ in range(number)]]
+        """Run the same command so many times at once, all to their good ends; what each printed."""
+        ends = [command.end(DEADLINE) for command in [self._command(words) for _ in range(number)]]
+        assert [(status, complained) for status, _, complained in ends] == [(0, "")] * number
+        return [printed for _, printed, _ in ends]
 
     def strike(self, signal: str, when: str, number: int, *words: str) -> int:
         """Run a command that gets a signal at its n-th commit; the status with which it ends."""
-        process = self._start([str(KILLING), signal, when, str(number), *words])
-        process.communicate(timeout=DEADLINE)
-        return process.returncode
+        return self._command(words, (signal, when, number)).end(DEADLINE)[0]
 
-    def _start(self, words: list[str], **options: Any) -> subprocess.Popen[str]:
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=self.environment, **pipes)
-
-    @staticmethod
-    def _printed(process: subprocess.Popen[str]) -> str:
-        printed, complained = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 0, complained
-        assert complained == ""
-        return printed
+    def _command(self, words: tuple[str, ...], blow: tuple[str, str, int] | None = None) -> Command:
+        return Command(("--app", "library", *words), self.environment, blow)

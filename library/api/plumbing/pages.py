@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
 from werkzeug import Response
@@ -43,6 +44,9 @@ PAGE_POLICY = (
 
 # Redoc would show its maker's logos, fetched from its maker.
 FOREIGN_PICTURES = (b"https://cdn.redoc.ly/redoc/logo-mini-full.svg", b"https://cdn.redoc.ly/redoc/logo-mini.svg")
+
+# Where a newcomer begins, as the index names it.
+FIRST_CALLS = {"register": "sign-in.Registration", "log_in": "sign-in.LogIn", "books": "books.Books"}
 
 SHORT = "public, max-age=60"
 FOREVER = "public, max-age=31536000, immutable"
@@ -124,7 +128,7 @@ def _index() -> Response:
     return response
 
 
-def _places() -> dict[str, str]:
+def _places() -> dict[str, Any]:
     return {
         "name": current_app.config["NAME"],
         "version": VERSION,
@@ -132,6 +136,8 @@ def _places() -> dict[str, str]:
         "docs": url_for("pages.docs"),
         "redoc": url_for("pages.redoc"),
         "library": url_for("library.Library"),
+        "health": url_for("library.Ready"),
+        "first_calls": {name: url_for(endpoint) for name, endpoint in FIRST_CALLS.items()},
     }
 
 
