@@ -78,3 +78,8 @@ def test_a_header_without_which_a_call_is_refused_is_documented_as_required(app,
 
     assert answer.status_code == 428
     assert next(told for told in headers if told["name"] == "If-Match")["required"]
+
+
+@pytest.mark.parametrize("query", ["sort=", "expand=", "sort=&expand="])
+def test_a_parameter_that_names_nothing_is_none_of_the_documents_names(as_librarian, query) -> None:
+    assert as_librarian.get(f"/users?{query}").status_code == 422

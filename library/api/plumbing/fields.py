@@ -223,7 +223,8 @@ class Choices(Coded, DelimitedList):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         chosen = super()._deserialize(value, attr, data, **kwargs)
-        if any(name not in self.names for name in chosen) or len({self.topic(name) for name in chosen}) != len(chosen):
+        topics = {self.topic(name) for name in chosen}
+        if not chosen or any(name not in self.names for name in chosen) or len(topics) != len(chosen):
             raise self.make_error("unknown_value", values=", ".join(self.names))
         return chosen
 
@@ -233,7 +234,7 @@ class Choices(Coded, DelimitedList):
         return name
 
     def document(self) -> dict[str, Any]:
-        return {"items": {"type": "string", "enum": self.names}, "uniqueItems": True}
+        return {"items": {"type": "string", "enum": self.names}, "minItems": 1, "uniqueItems": True}
 
 
 class SortBy(Choices):
