@@ -48,6 +48,9 @@ def save_book(session: Session, book: Book, values: Mapping[str, Any], now: date
     `contributors` [(Author, ContributorRole)], `subjects` [Subject], `identifiers` [(IdentifierScheme, str)].
     """
     values = dict(values)
+    if book.id is not None and not values:
+        # Nothing changes, and nobody's tag becomes stale.
+        return book
     book.updated_at = now
     if book.id is None:
         book.created_at = now

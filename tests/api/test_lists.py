@@ -99,7 +99,7 @@ def test_rows_are_counted_as_far_as_pages_go(app, as_patron, make, monkeypatch):
         make.subject()
     answer = as_patron.get("/subjects?page_size=2&page=2")
     assert "X-Total-Count" not in answer.headers
-    # More than 5: how many more is not counted, and pages beyond the fifth row are not linked to.
+    # More than 5: how many more is not counted. No page beyond the fifth row is linked to, a walk goes on there.
     assert pagination(answer) == {
         "total": 6,
         "total_is": "at_least",
@@ -107,18 +107,36 @@ def test_rows_are_counted_as_far_as_pages_go(app, as_patron, make, monkeypatch):
         "first_page": 1,
         "previous_page": 1,
     }
-    assert set(links_of(answer)) == {"first", "prev"}
+    assert set(links_of(answer)) == {"first", "prev", "next"}
     assert fault(as_patron.get("/subjects?page_size=2&page=3")) == (422, "page_too_deep", "page")
     assert len([row for rows in walk(as_patron, "/subjects", size=2) for row in rows]) == 9
 
 
-def test_the_last_page_that_may_be_asked_for_has_no_next(app, as_patron, make, monkeypatch):
-    for _ in range(9):
-        make.subject()
+@pytest.mark.parametrize("query", ["page_size=4", "page_size=4&sort=-name"])
+def test_who_follows_the_links_comes_to_the_end_of_any_list(app, as_patron, make, monkeypatch, query):
+    keys = {make.subject().id for _ in range(9)}
     monkeypatch.setitem(app.config, "DEEPEST_ROW", 10)
-    answer = as_patron.get("/subjects?page_size=4&page=2")
-    assert (answer.headers["X-Total-Count"], pagination(answer)["last_page"]) == ("9", 3)
-    assert set(links_of(answer)) == {"first", "prev"}
+    answer = as_patron.get(f"/subjects?{query}&page=2")
+    assert (answer.headers["X-Total-Count"], pagination(answer)["total_pages"]) == ("9", 3)
+    assert "last_page" not in pagination(answer) and set(links_of(answer)) == {"first", "prev", "next"}
+    answer, seen = as_patron.get(f"/subjects?{query}"), []
+    while True:
+        seen += [row["id"] for row in answer.json]
+        if "next" not in links_of(answer):
+            break
+        answer = as_patron.get(links_of(answer)["next"])
+    assert len(seen) == 9 and set(seen) == keys
+
+
+def test_the_order_of_repeated_values_tells_kept_pages_apart(app, as_patron, make):
+    for title, year in (("B", 1900), ("A", 1950), ("A", 1900)):
+        make.book(title=title, year=year)
+
+    def rows(query):
+        return [(row["title"], row["year"]) for row in as_patron.get(f"/books?{query}").json]
+
+    assert rows("sort=title&sort=year") == [("A", 1900), ("A", 1950), ("B", 1900)]
+    assert rows("sort=year&sort=title") == [("A", 1900), ("B", 1900), ("A", 1950)]
 
 
 # Walks

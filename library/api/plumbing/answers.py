@@ -3,6 +3,7 @@
 from typing import Any
 
 import marshmallow as ma
+from marshmallow_sqlalchemy import SQLAlchemySchema
 
 from library.api.plumbing.errors import CODES, SENTENCES, title
 from library.api.plumbing.examples import example_of
@@ -152,8 +153,8 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, spec: Any, method: st
         del responses[status]
     if "requestBody" in doc:
         _describe_body(doc["requestBody"]["content"], method)
-    if _is_conditional(marks, method):
-        parameters.append(_IF_MATCH_TOO if method == "post" else _IF_MATCH)
+    if _may_be_conditional(marks, method):
+        parameters.append(_IF_MATCH if _must_be_conditional(marks, method) else _IF_MATCH_TOO)
     if marks.get("keyed"):
         parameters.append(_IDEMPOTENCY_KEY)
     if method == "patch":
@@ -165,8 +166,8 @@ def complete(doc: dict[str, Any], info: dict[str, Any], *, spec: Any, method: st
         responses[str(status)] = f"Problem{status}"
     if marks.get("refusals"):
         responses["409"] = _refused(marks["refusals"], _ERROR_HEADERS[409] if marks.get("keyed") else ())
-    _describe_formats(responses, marks.get("formats", ()))
-    _describe_answers(responses, marks, spec)
+    _describe_formats(responses, marks.get("formats", ()), bool(marks.get("streamed")))
+    _describe_answers(responses, marks, method, spec)
     if not parameters:
         del doc["parameters"]
     return doc
@@ -178,8 +179,12 @@ def _security(permission: str) -> list[dict[str, list[str]]]:
     return [*_BEARER, {}] if permission in access.OPEN_CATALOGUE else _BEARER
 
 
-def _is_conditional(marks: dict[str, Any], method: str) -> bool:
-    return bool(marks.get("versioned")) and method != "get"
+def _may_be_conditional(marks: dict[str, Any], method: str) -> bool:
+    return marks.get("finds") is not None and method != "get"
+
+
+def _must_be_conditional(marks: dict[str, Any], method: str) -> bool:
+    return bool(marks.get("versioned")) and method in ("put", "patch", "delete")
 
 
 def _failures(doc: dict[str, Any], marks: dict[str, Any], method: str) -> set[int]:
@@ -196,8 +201,8 @@ def _failures(doc: dict[str, Any], marks: dict[str, Any], method: str) -> set[in
         failures.add(413)
     if "requestBody" in doc:
         failures.add(415)
-    if _is_conditional(marks, method):
-        failures |= {412} if method == "post" else {412, 428}
+    failures |= {412} if _may_be_conditional(marks, method) else set()
+    failures |= {428} if _must_be_conditional(marks, method) else set()
     return failures
 
 
@@ -228,7 +233,12 @@ def _give_examples(content: dict[str, Any]) -> None:
         described["example"] = example_of(schema)
 
 
-def _describe_answers(responses: dict[Any, Any], marks: dict[str, Any], spec: Any) -> None:
+def _is_tagged(marks: dict[str, Any], method: str) -> bool:
+    """Whether an answer has a tag: what is read has one, and the record that a change answers."""
+    return not marks.get("streamed") and (method == "get" or isinstance(marks.get("answer"), SQLAlchemySchema))
+
+
+def _describe_answers(responses: dict[Any, Any], marks: dict[str, Any], method: str, spec: Any) -> None:
     for status, answer in responses.items():
         if not isinstance(answer, dict):
             continue
@@ -237,7 +247,7 @@ def _describe_answers(responses: dict[Any, Any], marks: dict[str, Any], spec: An
         names += ("Deprecation", "Sunset", "Link") if marks.get("deprecation") else ()
         if str(status).startswith("2"):
             _give_examples(answer.get("content", {}))
-            names += ("ETag",) if answer.get("content") and not marks.get("streamed") else ()
+            names += ("ETag",) if answer.get("content") and _is_tagged(marks, method) else ()
             names += ("Location",) if str(status) in ("201", "202") else ()
             names += ("X-Remarks",) if marks.get("remarked") else ()
             names += ("Idempotency-Replayed",) if marks.get("keyed") else ()
@@ -246,16 +256,16 @@ def _describe_answers(responses: dict[Any, Any], marks: dict[str, Any], spec: An
         _share(headers, spec)
 
 
-def _describe_formats(responses: dict[Any, Any], media_types: Any) -> None:
+def _describe_formats(responses: dict[Any, Any], media_types: Any, streamed: bool) -> None:
     """The other formats of an answer that is negotiated, behind JSON, which comes first."""
     for answer in [answer for status, answer in responses.items() if str(status) == "200" and media_types]:
         for media_type in media_types[1:]:
             is_json = media_type.endswith("json")
             schema = {"type": ["object", "array"], "items": {"type": "object"}} if is_json else {"type": "string"}
             answer["content"].setdefault(media_type, {"schema": schema})
-        answer.setdefault("headers", {})["Content-Disposition"] = _header(
-            "string", 'attachment; filename="books.mrc"', "In any format but JSON: under which name to keep the file."
-        )
+        when = "Under which name to keep the file" + ("." if streamed else "; in any format but JSON.")
+        disposition = _header("string", 'attachment; filename="books.mrc"', when)
+        answer.setdefault("headers", {})["Content-Disposition"] = disposition
 
 
 def _share(headers: dict[str, Any], spec: Any) -> None:

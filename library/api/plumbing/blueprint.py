@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 import marshmallow as ma
-from flask import after_this_request, g
+from flask import after_this_request, g, request
 from flask.views import MethodView
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.utils import resolve_schema_instance
@@ -219,11 +219,13 @@ class Blueprint(SmorestBlueprint):
         instance = resolve_schema_instance(schema)
         places = expansion.places_of(type(instance)) if expands else {}
         query = expansion.query_schema(places)
+        asks = query()
 
         def decorator(view: View) -> View:
             @wraps(view)
             def rendered(*args: Any, **kwargs: Any) -> Any:
-                shape = expansion.Expanding(instance, places, expansion.asked(query)["expand"]) if expands else instance
+                wanted = expansion.asked(asks)["expand"] if expands and "expand" in request.args else ()
+                shape = expansion.Expanding(instance, places, wanted) if wanted else instance
                 response = rendering.respond(view(*args, **kwargs), status_code, shape, location)
                 if g.remarks:
                     response.headers["X-Remarks"] = ",".join(dict.fromkeys(remark.code for remark in g.remarks))

@@ -37,9 +37,10 @@ def kept_key() -> str | None:
     if not current_app.config["CACHE_SECONDS"] or LIVE_PARAMETERS & set(request.args) or g.now != g.real_now:
         return None
     role = g.actor.role.value if g.actor else "anonymous"
-    query = "&".join(sorted(request.query_string.decode("latin-1").split("&")))
+    # By name only: where a parameter is repeated, the order of its values may tell.
+    parts = sorted(request.query_string.decode("latin-1").split("&"), key=lambda part: part.partition("=")[0])
     number = generation(db.session, CATALOGUE)
-    return f"{number}:{role}:{variant()}:{request.path}?{query}"
+    return f"{number}:{role}:{variant()}:{request.path}?{'&'.join(parts)}"
 
 
 def kept(view: Callable[..., Response]) -> Callable[..., Response]:

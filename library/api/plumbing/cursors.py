@@ -17,7 +17,7 @@ from library.models import Base
 
 START = "start"
 # What a step may change: how much is shown of each row and at once, and where the walk stands.
-OF_A_STEP = ("cursor", "page_size", "per_page", "expand")
+OF_A_STEP = ("cursor", "page", "page_size", "per_page", "expand")
 
 # The columns of an order, each with whether it goes down; the key, which ends every order, is not among them.
 Order = Sequence[tuple[InstrumentedAttribute[Any], bool]]

@@ -78,7 +78,12 @@ class Plugin(MarshmallowPlugin):
 
 
 class LargestId(IntegerConverter):
-    """A key in a path: digits, at most the largest the database can hold; anything else is 404."""
+    """A key in a path: digits, at most the largest the database can hold; anything else is 404.
+
+    It has one spelling: `/books/01` would be another address of the same book to caches and idempotency keys.
+    """
+
+    regex = "[1-9][0-9]{0,9}"
 
     def __init__(self, url_map: Any) -> None:
         super().__init__(url_map, min=1, max=HIGHEST_ID)

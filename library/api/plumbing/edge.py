@@ -133,7 +133,8 @@ def _read_body() -> Body:
     patches = request.method == "PATCH"
     if request.mimetype != JSON and not (patches and request.mimetype == MERGE_PATCH):
         headers = {"Accept-Patch": ACCEPT_PATCH} if patches else {}
-        return Body(problem=Problem(415, "The body must be sent as application/json.", headers=headers))
+        types = f"{MERGE_PATCH} or {JSON}" if patches else JSON
+        return Body(problem=Problem(415, f"The body must be sent as {types}.", headers=headers))
     try:
         text = raw.decode("utf-8")
         _refuse_depth(text)

@@ -9,7 +9,7 @@ from flask import Flask, Response, current_app, g, json
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from library.rules.errors import Forbidden, Refusal, Refused
 
@@ -140,6 +140,9 @@ def _from_http(error: HTTPException) -> Any:
     if error.code is None or error.code < 400:
         return error.get_response()
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
+    if isinstance(error, MethodNotAllowed):
+        # What `OPTIONS` itself answers, which the routes do not know.
+        headers["Allow"] = ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))
     sentence = None if error.code in SENTENCES else error.description
     return Problem(error.code, sentence, headers=headers).response()
 

@@ -79,14 +79,14 @@ def query_schema(places: Places) -> type[QuerySchema]:
     return ExpandQuerySchema
 
 
-def asked(schema: type[QuerySchema]) -> dict[str, Any]:
+def asked(schema: ma.Schema) -> dict[str, Any]:
     """What the query string says to a schema; lists of names may be written either way."""
-    names = {name for name, field in schema().fields.items() if isinstance(field, Choices)}
     values = {
-        name: ",".join(request.args.getlist(name)) if name in names else value for name, value in request.args.items()
+        name: ",".join(request.args.getlist(name)) if isinstance(schema.fields.get(name), Choices) else value
+        for name, value in request.args.items()
     }
     try:
-        return schema().load(values)
+        return schema.load(values)
     except ma.ValidationError as error:
         raise invalid(error.messages, "query") from error
 

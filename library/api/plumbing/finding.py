@@ -50,6 +50,9 @@ def found_first(
             row = find(table, *options, lock=changes, **keys)
             if versioned and changes:
                 rendering.require_match(version_of(db.session, row) if version_of else row.version)
+            elif not versioned and "If-Match" in request.headers and request.method not in ("GET", "HEAD"):
+                # Not required here, and not ignored: tags of what has no version begin with 0.
+                rendering.require_match(0)
             return view(self, row, *args, **kwargs)
 
         return mark(finds=table, versioned=versioned)(found)

@@ -78,7 +78,7 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
         if passage.prepare and claims is not None:
             passage.prepare()
         if passage.keyed:
-            idempotency.read()
+            idempotency.read(uploads=passage.prepare is not None)
         return _in_transaction(lambda: admitted(claims, *args, **kwargs), passage.kept)
 
     return enter

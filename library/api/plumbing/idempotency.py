@@ -23,9 +23,12 @@ _LOCK_TIMEOUT = "55P03"
 _AT_ONCE = 64 * 1024
 
 
-def read() -> None:
-    """Take the fingerprint of what was sent; an upload takes a while, so call it outside any transaction."""
-    g.fingerprint = _fingerprint() if HEADER in request.headers else ""
+def read(uploads: bool) -> None:
+    """Take the fingerprint of what was sent; an upload takes a while, so call it outside any transaction.
+
+    `uploads`: whether the call takes files, from an actor who was admitted. Nobody else's are looked at.
+    """
+    g.fingerprint = _fingerprint(uploads) if HEADER in request.headers else ""
 
 
 def once(work: Callable[[], Response]) -> Response:
@@ -71,22 +74,23 @@ def _unfit(status: int, code: str, detail: str) -> Problem:
     return Problem(status, detail, code if code == REUSED else None, errors=[reason])
 
 
-def _fingerprint() -> str:
+def _fingerprint(uploads: bool) -> str:
     """A keyed hash of all that was sent: short secrets cannot be guessed from it."""
     secret = f"{HEADER}:{current_app.config['SECRET_KEY']}".encode()
     # A client that writes its JSON anew for each try may change the order of the members, and nothing else.
-    sent = json.dumps([request.query_string.decode("latin-1"), _body()], sort_keys=True, separators=(",", ":"))
+    sent = json.dumps([request.query_string.decode("latin-1"), _body(uploads)], sort_keys=True, separators=(",", ":"))
     return hmac.digest(secret, sent.encode(), "sha256").hex()
 
 
-def _body() -> list[Any]:
-    """What the body says: of JSON its value, of an upload its parts (their boundary is another in each try)."""
-    if request.mimetype == "multipart/form-data":
+def _body(uploads: bool) -> list[Any]:
+    """What the body says: of JSON its value, of an upload its parts (their boundary is another in each try).
+
+    What cannot be read says nothing: a call that needs it is refused, and keeps no answer.
+    """
+    if uploads and request.mimetype == "multipart/form-data":
         fields = sorted(request.form.lists())
         return ["parts", fields, sorted((name, file.filename, _hash(file)) for name, file in request.files.items(True))]
-    if g.body.problem is None:
-        return ["json", g.body.value]
-    return ["bytes", hashlib.sha256(request.get_data(cache=True)).hexdigest()]
+    return ["json", g.body.value] if g.body.problem is None else ["nothing"]
 
 
 def _hash(file: FileStorage) -> str:

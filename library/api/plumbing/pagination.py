@@ -53,7 +53,8 @@ class PageNumber(QueryWhole):
     """The number of a page; how deep one may look is a setting."""
 
     def document(self) -> dict[str, Any]:
-        return {"minimum": 1, "maximum": current_app.config["DEEPEST_ROW"], "default": 1}
+        # No default, here and of the size: clients that send defaults could never name a cursor or `per_page`.
+        return {"minimum": 1, "maximum": current_app.config["DEEPEST_ROW"]}
 
 
 def page_schema(
@@ -65,8 +66,8 @@ def page_schema(
     order = f"Order: names parted by commas, or the parameter repeated; `-` turns one round. If absent: {pages}."
 
     class PageQuerySchema(QuerySchema):
-        page = PageNumber(1, metadata={"description": "Number of the page, from 1; one past the end is empty."})
-        page_size = QueryWhole(1, LARGEST_PAGE, metadata={"description": "Items on a page.", "default": PAGE_SIZE})
+        page = PageNumber(1, metadata={"description": "Number of the page, from 1, which is meant if absent; one past the end is empty."})
+        page_size = QueryWhole(1, LARGEST_PAGE, metadata={"description": f"Items on a page, {PAGE_SIZE} if absent."})
         per_page = QueryWhole(1, LARGEST_PAGE, metadata={"description": "Another name of page_size; not both."})
         cursor = Text(
             LONGEST_CURSOR,
@@ -102,10 +103,11 @@ class Listing:
         self.schema, self.sorts, self.usual = schema(many=True), sorts, usual
         self.places = expansion.places_of(schema)
         self.query = page_schema(sorts, usual, ranked, self.places)
+        self._asks = self.query()
 
     def answer(self, statement: Select[Any]) -> Response:
         """The page, or the step of a walk, that was asked for, with its links and its tag."""
-        asked = expansion.asked(self.query)
+        asked = expansion.asked(self._asks)
         size = asked.get("page_size") or asked.get("per_page") or PAGE_SIZE
         named = asked.get("sort") or ([(self.usual, False)] if self.usual else [])
         order = [(self.sorts[name], down) for name, down in named]
@@ -139,6 +141,7 @@ def _page(statement: Select[Any], order: cursors.Order, page: int, size: int) ->
         fault = Fault("This page lies too deep: narrow the list, or walk it with cursor=start.", "page_too_deep")
         raise invalid({"page": [fault]}, "query")
     noun = statement.column_descriptions[0]["entity"]
+    in_walking_order = bool(order) or not statement._order_by_clauses
     # Keys are counted, not rows, and no further than anybody may turn pages.
     keys = statement.with_only_columns(noun.id, maintain_column_froms=True).order_by(None).limit(deepest + 1)
     total = db.session.scalar(select(func.count()).select_from(keys.subquery())) or 0
@@ -149,10 +152,13 @@ def _page(statement: Select[Any], order: cursors.Order, page: int, size: int) ->
         else:
             statement = statement.order_by(noun.id)
         rows = list(db.session.scalars(statement.limit(size).offset((page - 1) * size)).unique())
-    return rows, _headers(page, size, total, deepest)
+    # Behind the last page that anybody may turn to, a walk in the same order goes on.
+    goes_on = rows and page * size < total and (page + 1) * size > deepest and in_walking_order
+    onward = cursors.written(rows[-1], order) if goes_on else None
+    return rows, _headers(page, size, total, deepest, onward)
 
 
-def _headers(page: int, size: int, total: int, deepest: int) -> dict[str, str]:
+def _headers(page: int, size: int, total: int, deepest: int, onward: str | None) -> dict[str, str]:
     exact = total <= deepest
     pages = -(-total // size)
     reachable = min(pages, deepest // size)
@@ -162,13 +168,16 @@ def _headers(page: int, size: int, total: int, deepest: int) -> dict[str, str]:
         "next": page + 1 if page < reachable else 0,
         "last": pages if exact and pages == reachable else 0,
     }
+    links: dict[str, list[tuple[str, Any]]]
     links = {relation: [("page", number)] for relation, number in numbers.items() if number}
+    if onward is not None:
+        links["next"] = [("cursor", onward)]
     meta: dict[str, Any] = {"total": total, "total_is": "exact" if exact else "at_least", "page": page}
     if exact:
         meta["total_pages"] = pages
     names = {"first": "first_page", "prev": "previous_page", "next": "next_page"}
     meta |= {name: numbers[relation] for relation, name in names.items() if numbers[relation]}
-    if exact and pages:
+    if numbers["last"]:
         meta["last_page"] = pages
     headers = {"X-Pagination": dump_json(meta).decode()}
     if exact:

@@ -9,6 +9,7 @@ from flask import Response, g, request
 from werkzeug.http import parse_etags
 
 from library.api.plumbing.errors import SENTENCES, Problem, header_error
+from library.models import Base
 
 
 class Shape(Protocol):
@@ -41,7 +42,8 @@ def respond(result: Any, status: int, schema: Shape | None, location: str | None
     if status in (201, 202):
         template = location or f"{request.path}/{{0.id}}"
         response.headers["Location"] = template.format(result)
-    if request.method in ("GET", "HEAD", "POST", "PUT", "PATCH"):
+    # What an action answers beside the record is nothing that could be read again: it has no tag.
+    if request.method in ("GET", "HEAD") or isinstance(result, Base) or hasattr(result, "version"):
         version = getattr(result, "version", 0)
         response.headers["ETag"] = f'"{tag_of(response.get_data(), version)}"'
     return conditional(response)
