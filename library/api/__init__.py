@@ -30,7 +30,7 @@ from library.api import (
     summaries,
     users,
 )
-from library.api.plumbing import cors, edge, errors, limits, logs, pages
+from library.api.plumbing import cors, deprecation, edge, errors, limits, logs, pages
 from library.api.plumbing.document import Api
 from library.config import VERSION
 
@@ -76,7 +76,9 @@ FIRST_STEPS = """An integrated library system as one API: the catalogue, the des
 2. Log in with them, `POST /users/login`, and copy the `access_token` out of the answer.
 3. On the page to try it, press **Authorize**, paste the token, and apply it. Elsewhere, send it with every call as
    `Authorization: Bearer …`.
-4. List the books: `GET /books`, and `GET /books?q=whale` to search.
+4. List the books: `GET /books`, and `GET /books?q=whale` to search: all words must occur, the last may be the beginning
+   of one; case and accents do not matter.
+5. Take them along: `GET /books/export` with `Accept: application/marc`, `text/csv`, `application/x-bibtex` and more.
 
 A token is good for `expires_in` seconds; `POST /users/refresh` exchanges the `refresh_token` for a new pair.
 
@@ -127,6 +129,7 @@ def init_app(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = app.config["LARGEST_BODY"]
     edge.init_app(app)
     cors.init_app(app)
+    deprecation.init_app(app)
     errors.init_app(app)
     limits.init_app(app)
     logs.init_app(app)

@@ -1,24 +1,35 @@
 """Which changes of the API's document break clients: two documents are compared, each change is one sentence.
 
 A request breaks where it must say more or may say less than before; an answer breaks where it has less than before, or
-words and kinds of values that were never announced: generated clients refuse words they do not know. New operations,
-parameters that may be left out, further members of answers, further errors and wider or narrower bounds of answers
-break nobody.
+words and kinds of values that were never announced: generated clients refuse words they do not know. They also bear
+the names of operations, tags and schemas. New operations, parameters that may be left out, further members of answers,
+further errors and wider or narrower bounds of answers break nobody. What this module does not know counts as breaking.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-Schema = Mapping[str, Any]
-METHODS = ("get", "put", "post", "patch", "delete")
-# Bounds of a request, and whether a new value is the narrower one.
-BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
-    **dict.fromkeys(("minimum", "minLength", "minItems"), lambda old, new: old is None or new > old),
-    **dict.fromkeys(("maximum", "maxLength", "maxItems"), lambda old, new: old is None or new < old),
-    **dict.fromkeys(("pattern", "format", "multipleOf"), lambda old, new: old != new),
-}
+from library.cli.keywords import (
+    CHOOSING,
+    KEYWORDS,
+    NULL,
+    STRUCTURE,
+    Pair,
+    Schema,
+    beside,
+    choices,
+    component,
+    flat,
+    kinds,
+    part,
+    resolved,
+    unknown,
+    ways_in,
+    writing,
+)
+
+METHODS = ("get", "put", "post", "patch", "delete", "head", "options", "trace")
 
 
 @dataclass(frozen=True, order=True)
@@ -41,13 +52,16 @@ def breaking_changes(old: Schema, new: Schema) -> list[Change]:
 
 
 class _Comparison:
-    """Two documents side by side; a named schema is compared once for requests and once for answers."""
+    """Two documents side by side; two schemas that are referred to are compared once in each direction."""
 
     def __init__(self, old: Schema, new: Schema) -> None:
         self.old, self.new = old, new
-        self.seen: set[tuple[str, bool]] = set()
+        self.seen: set[tuple[str, str, str, str, bool]] = set()
 
     def changes(self) -> Iterator[Change]:
+        befores, afters = (component(side, "securitySchemes") for side in (self.old, self.new))
+        for name in befores.keys() & afters.keys():
+            yield from _others(name, name, (befores[name], afters[name]))
         for path, methods in self.old["paths"].items():
             for method in [method for method in METHODS if method in methods]:
                 now = self.new["paths"].get(path, {})
@@ -58,127 +72,183 @@ class _Comparison:
                 shared: list[Schema] = [{"parameters": item.get("parameters", [])} for item in (methods, now)]
                 yield from self._operation(name, (methods[method], now[method]), shared)
 
-    def _operation(self, where: str, pair: tuple[Schema, Schema], shared: list[Schema]) -> Iterator[Change]:
+    def _operation(self, where: str, pair: Pair, shared: list[Schema]) -> Iterator[Change]:
         old, new = pair
         if new.get("operationId") != old.get("operationId"):
             yield Change(where, where, f"is now called `{new.get('operationId')}`")
-        befores, afters = (_alternatives(side, document) for side, document in ((old, self.old), (new, self.new)))
+        befores, afters = (ways_in(side, document) for side, document in ((old, self.old), (new, self.new)))
         if any(not any(after <= before for after in afters) for before in befores):
             yield Change(where, "security", "is stricter")
         yield from self._parameters(where, self._named(self.old, old, shared[0]), self._named(self.new, new, shared[1]))
         yield from self._body(where, old.get("requestBody"), new.get("requestBody"))
-        for status, answer in old.get("responses", {}).items():
-            if status in new.get("responses", {}):
-                yield from self._answer(where, status, answer, new["responses"][status])
-            elif status[0] in "23":
-                yield Change(where, status, "is no longer answered")
+        befores, afters = old.get("responses", {}), new.get("responses", {})
+        for status in [status for status in befores if status in afters]:
+            yield from self._answer(where, status, befores[status], afters[status])
+        for status in [status for status in befores if status not in afters and status[0] in "23"]:
+            yield Change(where, status, "is no longer answered")
+        for status in [status for status in afters if status not in befores and status[0] == "2"]:
+            yield Change(where, status, "is now answered too")
+        yield from _others(where, None, pair, {"operationId", "security", "parameters", "requestBody", "responses"})
 
     def _named(self, document: Schema, *holders: Schema) -> dict[tuple[str, str], Schema]:
-        found = [_resolved(document, item) for holder in holders for item in holder.get("parameters", [])]
+        found = [resolved(document, item) for holder in holders for item in holder.get("parameters", [])]
         return {(item["in"], item["name"]): item for item in found}
 
     def _parameters(self, where: str, old: Mapping[Any, Schema], new: Mapping[Any, Schema]) -> Iterator[Change]:
-        for key, parameter in old.items():
-            if key not in new:
-                yield Change(where, key[1], f"is no longer a {key[0]} parameter")
-            else:
-                yield from self._schema(where, key[1], parameter.get("schema", {}), new[key].get("schema", {}), True)
+        for key in old.keys() - new.keys():
+            yield Change(where, key[1], f"is no longer a {key[0]} parameter")
+        for key in old.keys() & new.keys():
+            pair = old[key], new[key]
+            if writing(old[key]) != writing(new[key]):
+                yield Change(where, key[1], "is written another way (`style`, `explode`)")
+            yield from self._schema(where, key[1], part(pair, "schema"), True)
+            yield from _others(where, key[1], pair, {"in", "name", "required", "schema", "style", "explode"})
         for key, parameter in new.items():
             if parameter.get("required") and not old.get(key, {}).get("required"):
                 yield Change(where, key[1], f"is now a {key[0]} parameter that is required")
 
     def _body(self, where: str, old: Schema | None, new: Schema | None) -> Iterator[Change]:
-        old, new = _resolved(self.old, old or {}), _resolved(self.new, new or {})
-        if new.get("required") and not old.get("required"):
+        pair = resolved(self.old, old or {}), resolved(self.new, new or {})
+        if pair[1].get("required") and not pair[0].get("required"):
             yield Change(where, "requestBody", "is now required")
-        yield from self._content(where, old, new, in_request=True)
+        yield from self._content(where, "requestBody", pair, in_request=True)
 
     def _answer(self, where: str, status: str, old: Schema, new: Schema) -> Iterator[Change]:
-        old, new = _resolved(self.old, old), _resolved(self.new, new)
-        for header in old.get("headers", {}).keys() - new.get("headers", {}).keys() if status[0] == "2" else ():
+        pair = resolved(self.old, old), resolved(self.new, new)
+        befores, afters = part(pair, "headers") if status[0] == "2" else ({}, {})
+        for header in befores.keys() - afters.keys():
             yield Change(where, header, f"is no longer a header of {status}")
-        yield from self._content(where, old, new, in_request=False)
+        for header in befores.keys() & afters.keys():
+            described = resolved(self.old, befores[header]), resolved(self.new, afters[header])
+            yield from self._schema(where, header, part(described, "schema"), False)
+            yield from _others(where, header, described, {"schema"})
+        yield from self._content(where, "answer", pair, in_request=False)
 
-    def _content(self, where: str, old: Schema, new: Schema, in_request: bool) -> Iterator[Change]:
-        for media_type, described in old.get("content", {}).items():
-            if media_type not in new.get("content", {}):
-                yield Change(where, media_type, f"is no longer {'taken' if in_request else 'answered'}")
-                continue
-            after = new["content"][media_type].get("schema", {})
-            what = "requestBody" if in_request else "answer"
-            yield from self._schema(where, what, described.get("schema", {}), after, in_request)
+    def _content(self, where: str, what: str, pair: Pair, in_request: bool) -> Iterator[Change]:
+        befores, afters = part(pair, "content")
+        for media_type in befores.keys() - afters.keys():
+            yield Change(where, media_type, f"is no longer {'taken' if in_request else 'answered'}")
+        for media_type in befores.keys() & afters.keys():
+            described = befores[media_type], afters[media_type]
+            yield from self._schema(where, what, part(described, "schema"), in_request)
+            yield from _others(where, media_type, described, {"schema"})
 
-    def _schema(self, where: str, what: str, old: Schema, new: Schema, in_request: bool) -> Iterator[Change]:
+    def _schema(self, where: str, what: str, pair: Pair, in_request: bool) -> Iterator[Change]:
         """What breaks from one schema to another; `where` turns into the name of a schema that both refer to."""
-        if "$ref" in old and old.get("$ref") == new.get("$ref"):
-            name = old["$ref"].rsplit("/", 1)[-1]
-            if (name, in_request) not in self.seen:
-                self.seen.add((name, in_request))
-                target = {"$ref": old["$ref"]}
-                before, after = _resolved(self.old, target), _resolved(self.new, target)
-                yield from self._schema(name, name, before, after, in_request)
-            old, new = ({key: value for key, value in side.items() if key != "$ref"} for side in (old, new))
-        old, new = _resolved(self.old, old), _resolved(self.new, new)
-        compare = partial(Change, where, what)
-        kinds = _kinds(self.old, old), _kinds(self.new, new)
-        given, taken = kinds if in_request else kinds[::-1]
-        if taken is not None and (given is None or given - taken):
-            yield compare("takes fewer kinds of values" if in_request else "may be of another kind")
-        words, known = (old.get("enum"), new.get("enum")) if in_request else (new.get("enum"), old.get("enum"))
-        if known is not None and (words is None or any(word not in known for word in words)):
-            yield compare("takes fewer words" if in_request else "may be a word that it never was")
-        if not in_request and new.get("format") != old.get("format"):
-            yield compare("has another format")
-        for bound, narrower in BOUNDS.items() if in_request else ():
-            if bound in new and narrower(old.get(bound), new[bound]):
-                yield compare(f"has a narrower {bound}")
-        yield from self._members(where, what, old, new, in_request)
+        old, new = pair
+        if any(key in side for key in CHOOSING for side in pair):
+            yield from self._alternatives(where, what, pair, in_request)
+            return
+        if "$ref" in old and "$ref" in new:
+            yield from self._references(where, what, (old["$ref"], new["$ref"]), in_request)
+            if beside(old, "$ref") == beside(new, "$ref"):
+                return
+        elif "$ref" in old and (name := _name(old["$ref"])) not in component(self.new, "schemas"):
+            yield Change(name, name, "is no longer a schema of its own")
+        # What refers to itself must end.
+        if any(key in side for key in ("$ref", "allOf") for side in pair) and not self._is_first(
+            where, what, pair, in_request
+        ):
+            return
+        before, after = flat(self.old, old), flat(self.new, new)
+        if any(key in side for key in CHOOSING for side in (before, after)):
+            yield from self._alternatives(where, what, (before, after), in_request)
+        else:
+            yield from self._values(where, what, (before, after), in_request)
 
-    def _members(self, where: str, what: str, old: Schema, new: Schema, in_request: bool) -> Iterator[Change]:
-        befores, afters = old.get("properties", {}), new.get("properties", {})
-        required = set(old.get("required", ())), set(new.get("required", ()))
+    def _references(self, where: str, what: str, references: tuple[str, str], in_request: bool) -> Iterator[Change]:
+        before, after = (_name(reference) for reference in references)
+        if before != after and before in component(self.new, "schemas"):
+            yield Change(where, what, f"is now a `{after}`, no longer a `{before}`")
+        elif before != after:
+            yield Change(before, before, f"is now called `{after}`")
+        pair = {"$ref": references[0]}, {"$ref": references[1]}
+        if self._is_first(before, before, pair, in_request):
+            yield from self._schema(before, before, (flat(self.old, pair[0]), flat(self.new, pair[1])), in_request)
+
+    def _is_first(self, where: str, what: str, pair: Pair, in_request: bool) -> bool:
+        key = (where, what, str(pair[0]), str(pair[1]), in_request)
+        is_first = key not in self.seen
+        self.seen.add(key)
+        return is_first
+
+    def _alternatives(self, where: str, what: str, pair: Pair, in_request: bool) -> Iterator[Change]:
+        """Each alternative that is given must be taken: by the one of its name, the only other, or one that it fits."""
+        given, taken = self._kinds(pair, in_request)
+        if taken is not None and NULL in (given or ()) and NULL not in taken:
+            yield Change(where, what, "is no longer taken as null" if in_request else "may be null")
+        befores, afters = choices(pair[0]), choices(pair[1])
+        same = [(old, new) for old in befores for new in afters if beside(old) == beside(new)]
+        for both in same:
+            yield from self._schema(where, what, both, in_request)
+        lefts = [old for old in befores if old not in [one for one, _ in same]]
+        rights = [new for new in afters if new not in [one for _, one in same]]
+        if len(lefts) == len(rights) == 1:
+            yield from self._schema(where, what, (lefts[0], rights[0]), in_request)
+            return
+        for one in lefts if in_request else rights:
+            others = [(one, new) for new in afters] if in_request else [(old, one) for old in befores]
+            if not any(self._fit(where, what, both, in_request) for both in others):
+                how = "is no longer taken in one of its alternatives" if in_request else "has a new alternative"
+                yield Change(where, what, how)
+
+    def _fit(self, where: str, what: str, pair: Pair, in_request: bool) -> bool:
+        seen = set(self.seen)
+        fits = not any(self._schema(where, what, pair, in_request))
+        self.seen = seen
+        return fits
+
+    def _values(self, where: str, what: str, pair: Pair, in_request: bool) -> Iterator[Change]:
+        """What breaks between two schemas that refer to nothing and have no alternatives."""
+        given, taken = self._kinds(pair, in_request)
+        if taken is not None and (given is None or given - taken):
+            yield Change(where, what, "takes fewer kinds of values" if in_request else "may be of another kind")
+        for name, keyword in KEYWORDS.items():
+            breaks = keyword.breaks_request if in_request else keyword.breaks_answer
+            if breaks(pair[0].get(name), pair[1].get(name)):
+                sentence = keyword.of_request if in_request else keyword.of_answer
+                yield Change(where, what, sentence.format(name))
+        yield from _others(where, what, pair, STRUCTURE | KEYWORDS.keys())
+        both = {kind for kind in ("object", "array") if all(one is None or kind in one for one in (given, taken))}
+        if "object" in both:
+            yield from self._members(where, part(pair, "properties"), part(pair, "required", ()), in_request)
+        for kind, inner in (("array", "items"), ("object", "additionalProperties")):
+            if kind in both and any(inner in side for side in pair):
+                yield from self._inner(where, what, part(pair, inner), in_request)
+
+    def _kinds(self, pair: Pair, in_request: bool) -> tuple[set[str] | None, set[str] | None]:
+        """The types of what is given and of what is taken: clients give requests, and take answers."""
+        old, new = kinds(self.old, pair[0]), kinds(self.new, pair[1])
+        return (old, new) if in_request else (new, old)
+
+    def _inner(self, where: str, what: str, pair: Any, in_request: bool) -> Iterator[Change]:
+        """The items of an array, or the members without a name: absent and True are anything, False is nothing."""
+        old, new = ({} if side is True else side for side in pair)
+        if old is not False and new is not False:
+            yield from self._schema(where, what, (old, new), in_request)
+        elif in_request and old is not False:
+            yield Change(where, what, "takes no further members")
+        elif not in_request and old not in (False, {}):
+            yield Change(where, what, "has no further members")
+
+    def _members(self, where: str, properties: Pair, required: Any, in_request: bool) -> Iterator[Change]:
+        befores, afters = properties
+        needed = set(required[0]), set(required[1])
         for name in befores.keys() - afters.keys():
             yield Change(where, name, "is no longer taken" if in_request else "is no longer answered")
-        for name in required[1] - required[0] if in_request else ():
+        for name in needed[1] - needed[0] if in_request else ():
             yield Change(where, name, "is now required")
-        for name in (required[0] - required[1]) & afters.keys() if not in_request else ():
+        for name in (needed[0] - needed[1]) & afters.keys() if not in_request else ():
             yield Change(where, name, "is no longer always answered")
         for name in befores.keys() & afters.keys():
-            yield from self._schema(where, name, befores[name], afters[name], in_request)
-        if "items" in old and "items" in new:
-            yield from self._schema(where, what, old["items"], new["items"], in_request)
-        for before, after in zip(_choices(old), _choices(new), strict=False):
-            yield from self._schema(where, what, before, after, in_request)
+            yield from self._schema(where, name, (befores[name], afters[name]), in_request)
 
 
-def _resolved(document: Schema, described: Schema) -> Schema:
-    """What a reference leads to, with what stands beside it."""
-    while "$ref" in described:
-        target: Any = document
-        for part in described["$ref"].removeprefix("#/").split("/"):
-            target = target.get(part.replace("~1", "/").replace("~0", "~"), {})
-        described = {**target, **{key: value for key, value in described.items() if key != "$ref"}}
-    return described
+def _others(where: str, what: str | None, pair: Pair, known: Iterable[str] = ()) -> Iterator[Change]:
+    """What differs and is not known here: whoever changed it must tell, or teach this module."""
+    for key in unknown(pair, known):
+        yield Change(where, what or key, f"has another {key}" if what else "has changed")
 
 
-def _choices(described: Schema) -> list[Schema]:
-    """The alternatives of a schema, but for null."""
-    return [choice for choice in described.get("anyOf", described.get("oneOf", ())) if choice != {"type": "null"}]
-
-
-def _kinds(document: Schema, described: Schema) -> set[str] | None:
-    """The types a value may have; None for any."""
-    if "type" in described:
-        named = described["type"]
-        types = set(named) if isinstance(named, list) else {named}
-        return types | {"integer"} if "number" in types else types
-    choices = described.get("anyOf", described.get("oneOf"))
-    if choices is None:
-        return None
-    kinds = [_kinds(document, _resolved(document, choice)) for choice in choices]
-    return None if None in kinds else set().union(*(kind or () for kind in kinds))
-
-
-def _alternatives(operation: Schema, document: Schema) -> list[set[str]]:
-    """The ways to be let in, each a set of schemes; an empty set is anybody."""
-    return [set(way) for way in operation.get("security", document.get("security", [])) or [{}]]
+def _name(reference: str) -> str:
+    return reference.rsplit("/", 1)[-1]

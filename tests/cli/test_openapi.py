@@ -20,6 +20,13 @@ BOOK = {
         "year": {"type": ["integer", "null"]},
         "due_on": {"type": "string", "format": "date"},
         "branch": {"anyOf": [{"$ref": "#/components/schemas/Branch"}, {"type": "null"}]},
+        "owner": {"$ref": "#/components/schemas/Owner"},
+        "heir": {"anyOf": [{"$ref": "#/components/schemas/Heir"}, {"type": "null"}], "readOnly": True},
+        "place": {"oneOf": [{"type": "string", "maxLength": 9}, {"type": "integer"}]},
+        "marks": {"type": "array", "items": {"type": "string"}},
+        "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "series": {"allOf": [{"type": "object"}, {"properties": {"volume": {"type": "integer"}}}]},
+        "state": {"type": "string", "default": "here"},
     },
 }
 INPUT = {
@@ -31,6 +38,13 @@ INPUT = {
         "kind": {"type": "string", "enum": ["book", "map"]},
         "pages": {"type": ["integer", "null"], "minimum": 0},
         "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 10},
+        "price": {"type": "number"},
+        "notes": {"type": "array"},
+        "more": {"type": "object"},
+        "sizes": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "owner": {"anyOf": [{"$ref": "#/components/schemas/Owner"}, {"type": "integer"}, {"type": "null"}]},
+        "shelf": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+        "state": {"type": "string", "default": "here"},
     },
 }
 DOCUMENT: dict[str, Any] = {
@@ -42,9 +56,11 @@ DOCUMENT: dict[str, Any] = {
             "parameters": [{"in": "path", "name": "book_id", "required": True, "schema": {"type": "integer"}}],
             "put": {
                 "operationId": "replace_book",
+                "tags": ["Books"],
                 "parameters": [
                     {"in": "query", "name": "page", "schema": {"type": "integer", "maximum": 100}},
                     {"$ref": "#/components/parameters/Sort"},
+                    {"in": "query", "name": "ids", "schema": {"type": "array", "items": {"type": "integer"}}},
                 ],
                 "requestBody": {
                     "content": {
@@ -75,13 +91,21 @@ DOCUMENT: dict[str, Any] = {
             "Book": BOOK,
             "BookInput": INPUT,
             "Branch": {"type": "object", "properties": {"name": {"type": "string"}}},
+            "Heir": {"type": "object"},
+            "Owner": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "heir": {"$ref": "#/components/schemas/Owner"}},
+            },
         },
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
     },
 }
 PUT = ("paths", "/books/{book_id}", "put")
 ANSWER = (*PUT, "responses", "200")
 GET = ("paths", "/books/{book_id}", "get")
 IN, OUT = ("components", "schemas", "BookInput"), ("components", "schemas", "Book")
+BRANCH, OWNER = "#/components/schemas/Branch", {"$ref": "#/components/schemas/Owner"}
+TEXT, NUMBER, LIST = [{"type": "string"}], [{"type": "integer"}], [{"type": "array"}]
 GONE = object()
 
 
@@ -154,6 +178,50 @@ def changed(*edits: tuple[tuple[Any, ...], Any]) -> dict[str, Any]:
         ((*OUT, "properties", "kind"), {"type": "string"}, "Book", "kind", "word that it never was"),
         ((*OUT, "properties", "due_on", "format"), "date-time", "Book", "due_on", "another format"),
         (("components", "schemas", "Branch", "properties"), {}, "Branch", "name", "no longer answered"),
+        ((*PUT, "tags"), ["Volumes"], "replace_book", "tags", "has changed"),
+        ((*PUT, "callbacks"), {"done": {}}, "replace_book", "callbacks", "has changed"),
+        (("components", "securitySchemes", "bearer", "scheme"), "basic", "bearer", "bearer", "another scheme"),
+        # How parameters are written, and headers
+        ((*PUT, "parameters", 2, "style"), "pipeDelimited", "replace_book", "ids", "written another way"),
+        ((*PUT, "parameters", 2, "explode"), False, "replace_book", "ids", "written another way"),
+        ((*PUT, "parameters", 2, "allowReserved"), True, "replace_book", "ids", "another allowReserved"),
+        ((*PUT, "parameters", 2, "schema", "uniqueItems"), True, "replace_book", "ids", "narrower uniqueItems"),
+        ((*ANSWER, "headers", "ETag", "schema", "type"), "integer", "replace_book", "ETag", "another kind"),
+        ((*ANSWER, "headers", "ETag", "style"), "form", "replace_book", "ETag", "another style"),
+        ((*PUT, "responses", "202"), {"description": "Later"}, "replace_book", "202", "is now answered too"),
+        # Keywords of requests
+        ((*IN, "properties", "more", "additionalProperties"), False, "BookInput", "more", "no further members"),
+        ((*IN, "properties", "sizes", "additionalProperties"), False, "BookInput", "sizes", "no further members"),
+        ((*IN, "properties", "sizes", "additionalProperties", "minimum"), 1, "BookInput", "sizes", "narrower minimum"),
+        ((*IN, "properties", "more", "minProperties"), 1, "BookInput", "more", "narrower minProperties"),
+        ((*IN, "properties", "more", "maxProperties"), 9, "BookInput", "more", "narrower maxProperties"),
+        ((*IN, "properties", "price", "exclusiveMinimum"), 0, "BookInput", "price", "narrower exclusiveMinimum"),
+        ((*IN, "properties", "price", "exclusiveMaximum"), 9, "BookInput", "price", "narrower exclusiveMaximum"),
+        ((*IN, "properties", "price", "multipleOf"), 0.5, "BookInput", "price", "narrower multipleOf"),
+        ((*IN, "properties", "title", "const"), "Emma", "BookInput", "title", "fewer words"),
+        ((*IN, "properties", "notes", "items"), {"type": "string"}, "BookInput", "notes", "fewer kinds"),
+        ((*IN, "properties", "state", "default"), "gone", "BookInput", "state", "another default"),
+        ((*IN, "properties", "state", "default"), GONE, "BookInput", "state", "another default"),
+        ((*IN, "properties", "shelf", "oneOf"), [{"type": "string"}], "BookInput", "shelf", "one of its alternatives"),
+        ((*IN, "properties", "shelf", "oneOf", 1), {"type": "boolean"}, "BookInput", "shelf", "fewer kinds"),
+        ((*IN, "properties", "shelf"), {"type": "string"}, "BookInput", "shelf", "one of its alternatives"),
+        ((*IN, "properties", "owner", "anyOf", 0), {"type": "null"}, "BookInput", "owner", "one of its alternatives"),
+        ((*IN, "properties", "owner", "anyOf", 2), {"type": "boolean"}, "BookInput", "owner", "taken as null"),
+        ((*IN, "properties", "more", "propertyNames"), {"maxLength": 3}, "BookInput", "more", "another propertyNames"),
+        ((*IN, "properties", "title", "not"), {"const": "x"}, "BookInput", "title", "another not"),
+        # Keywords of answers
+        ((*OUT, "properties", "marks", "items"), GONE, "Book", "marks", "another kind"),
+        ((*OUT, "properties", "counts", "additionalProperties", "type"), "string", "Book", "counts", "another kind"),
+        ((*OUT, "properties", "counts", "additionalProperties"), GONE, "Book", "counts", "another kind"),
+        ((*OUT, "properties", "counts", "additionalProperties"), False, "Book", "counts", "no further members"),
+        ((*OUT, "properties", "series", "allOf", 1), {}, "Book", "volume", "no longer answered"),
+        ((*OUT, "properties", "series", "allOf", 1, "properties", "volume"), {}, "Book", "volume", "another kind"),
+        ((*OUT, "properties", "state", "default"), "gone", "Book", "state", "another default"),
+        ((*OUT, "properties", "place", "oneOf"), [*TEXT, *NUMBER, *LIST], "Book", "place", "a new alternative"),
+        ((*OUT, "properties", "branch", "anyOf", 0), {"type": "string"}, "Book", "branch", "another kind"),
+        ((*OUT, "properties", "owner"), {"anyOf": [OWNER, {"type": "null"}]}, "Book", "owner", "may be null"),
+        ((*OUT, "properties", "owner"), {"$ref": BRANCH}, "Book", "owner", "is now a `Branch`, no longer a `Owner`"),
+        ((*OUT, "discriminator"), {"propertyName": "kind"}, "Book", "Book", "another discriminator"),
     ],
 )
 def test_what_breaks_clients_is_named(place, value, where, what, how):
@@ -184,6 +252,35 @@ def test_what_breaks_clients_is_named(place, value, where, what, how):
         ((*OUT, "properties", "kind", "enum"), ["book"]),
         ((*OUT, "properties", "year", "type"), "integer"),
         ((*OUT, "properties", "title", "maxLength"), 200),
+        ((*PUT, "parameters", 2, "style"), "form"),
+        ((*PUT, "parameters", 2, "explode"), True),
+        ((*PUT, "parameters", 0, "schema", "default"), 1),
+        ((*PUT, "parameters", 0, "schema", "examples"), [1]),
+        ((*PUT, "summary"), "Replace a book."),
+        ((*PUT, "deprecated"), True),
+        ((*PUT, "x-badge"), "new"),
+        ((*ANSWER, "headers", "Link"), {"schema": {"type": "string"}}),
+        ((*ANSWER, "headers", "ETag", "description"), "The version."),
+        ((*ANSWER, "content", "text/plain"), {"schema": {"type": "string"}}),
+        ((*PUT, "requestBody", "content", "text/csv"), {"schema": {"type": "string"}}),
+        ((*IN, "additionalProperties"), True),
+        ((*IN, "properties", "sizes", "additionalProperties"), {"type": "number"}),
+        ((*IN, "properties", "sizes", "additionalProperties"), {}),
+        ((*IN, "properties", "more", "additionalProperties"), {}),
+        ((*IN, "properties", "tags", "items"), GONE),
+        ((*IN, "properties", "tags", "uniqueItems"), False),
+        ((*IN, "properties", "shelf", "oneOf"), [{"type": "array"}, {"type": "integer"}, {"type": "string"}]),
+        ((*IN, "properties", "title"), {"anyOf": [{"type": "string", "maxLength": 100}, {"type": "null"}]}),
+        ((*IN, "properties", "title", "description"), "The title."),
+        ((*OUT, "properties", "due_on"), {"allOf": [{"type": "string"}, {"format": "date"}]}),
+        ((*OUT, "properties", "place", "oneOf"), [{"type": "string", "maxLength": 5}]),
+        ((*OUT, "properties", "branch"), {"$ref": "#/components/schemas/Branch"}),
+        ((*OUT, "properties", "owner", "description"), "Whose it is."),
+        ((*OUT, "properties", "year"), {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        ((*OUT, "properties", "marks", "items", "maxLength"), 5),
+        ((*OUT, "properties", "counts", "additionalProperties", "minimum"), 0),
+        ((*OUT, "title"), "A book"),
+        (("components", "schemas", "Lending"), {"type": "object"}),
     ],
 )
 def test_what_breaks_nobody_is_not(place, value):
@@ -196,8 +293,54 @@ def test_a_parameter_may_move_into_the_components():
 
 
 def test_schemas_may_refer_to_themselves():
-    ring = changed(((*OUT, "properties", "parent"), {"$ref": "#/components/schemas/Book"}))
-    assert breaking_changes(ring, deepcopy(ring)) == []
+    book = {"$ref": "#/components/schemas/Book"}
+    for parent in (book, {"anyOf": [book, {"type": "null"}], "default": None}, {"allOf": [{"maxProperties": 9}, book]}):
+        ring = changed(((*OUT, "properties", "parent"), parent))
+        assert breaking_changes(ring, deepcopy(ring)) == []
+    outer = changed(((*OUT, "properties", "parent"), {"type": "object", "properties": {"parent": book}}))
+    inner = changed(((*OUT, "properties", "parent"), book))
+    assert breaking_changes(outer, inner) == breaking_changes(DOCUMENT, inner) == []
+    assert {change.how for change in breaking_changes(inner, outer)} == {"is no longer answered"}
+
+
+def renamed(name: str, other: str) -> dict[str, Any]:
+    """The document with another name for a schema, by which everything refers to it."""
+    document = json.loads(json.dumps(DOCUMENT).replace(f'schemas/{name}"', f'schemas/{other}"'))
+    schemas = document["components"]["schemas"]
+    schemas[other] = schemas.pop(name)
+    return document
+
+
+@pytest.mark.parametrize("name", ["Book", "Branch", "Heir", "Owner"])
+def test_a_schema_after_which_classes_are_named_keeps_its_name(name):
+    (change,) = breaking_changes(DOCUMENT, renamed(name, "Lending"))
+    assert str(change) == f"`{name}` is now called `Lending`."
+
+
+def test_a_schema_that_refers_to_itself_is_compared_under_its_new_name_too():
+    after = renamed("Owner", "Keeper")
+    del after["components"]["schemas"]["Keeper"]["properties"]["name"]
+    changes = [str(change) for change in breaking_changes(DOCUMENT, after)]
+    assert changes == [
+        "`Owner` is now called `Keeper`.",
+        "`Owner`: `name` is no longer answered.",
+        "`Owner`: `name` is no longer taken.",
+    ]
+
+
+def test_a_schema_that_is_written_out_where_it_was_named_is_told():
+    after = changed((("components", "schemas", "Branch"), GONE))
+    after["components"]["schemas"]["Book"]["properties"]["branch"]["anyOf"][0] = DOCUMENT["components"]["schemas"][
+        "Branch"
+    ]
+    assert [str(change) for change in breaking_changes(DOCUMENT, after)] == [
+        "`Branch` is no longer a schema of its own."
+    ]
+
+
+def test_what_this_project_has_stored_breaks_nothing_of_itself():
+    stored = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text(encoding="utf-8"))
+    assert breaking_changes(stored, deepcopy(stored)) == []
 
 
 CHANGE = Change("list_books", "isbn", "is no longer a query parameter")

@@ -3,8 +3,8 @@
 from typing import Any
 
 import marshmallow as ma
-from marshmallow_sqlalchemy import SQLAlchemySchema
 
+from library.api.plumbing.deprecation import link_header
 from library.api.plumbing.errors import CODES, SENTENCES, title
 from library.api.plumbing.examples import example_of
 from library.api.plumbing.problem import ProblemSchema
@@ -28,7 +28,7 @@ HEADERS = {
     "RateLimit": _header("string", '"default";r=199;t=86400', "What is left of the caller's share, and for how long."),
     "RateLimit-Policy": _header("string", '"default";q=200;w=86400', "The caller's share: so many in so many seconds."),
     "Retry-After": _header("integer", 60, "Seconds to wait before the next try."),
-    "Sunset": _header("string", "Fri, 01 Jan 2027 00:00:00 GMT", "When the operation may be gone (RFC 8594)."),
+    "Sunset": _header("string", "Fri, 01 Jan 2027 00:00:00 GMT", "The first moment it may be gone at (RFC 8594)."),
     "WWW-Authenticate": _header("string", "Bearer", "How to sign in (RFC 6750)."),
     "X-RateLimit-Limit": _header("integer", 200, "The caller's share of requests."),
     "X-RateLimit-Remaining": _header("integer", 199, "How many of them are left."),
@@ -235,7 +235,7 @@ def _give_examples(content: dict[str, Any]) -> None:
 
 def _is_tagged(marks: dict[str, Any], method: str) -> bool:
     """Whether an answer has a tag: what is read has one, and the record that a change answers."""
-    return not marks.get("streamed") and (method == "get" or isinstance(marks.get("answer"), SQLAlchemySchema))
+    return not marks.get("streamed") and (method == "get" or marks["shows_record"])
 
 
 def _describe_answers(responses: dict[Any, Any], marks: dict[str, Any], method: str, spec: Any) -> None:
@@ -244,7 +244,9 @@ def _describe_answers(responses: dict[Any, Any], marks: dict[str, Any], method: 
             continue
         headers = answer.setdefault("headers", {})
         names = ["X-Request-ID", *(_LIMITS if marks["limited"] else ())]
-        names += ("Deprecation", "Sunset", "Link") if marks.get("deprecation") else ()
+        if deprecation := marks.get("deprecation"):
+            names += ("Deprecation", "Sunset") if deprecation.sunset else ("Deprecation",)
+            headers["Link"] = link_header(headers.get("Link"))
         if str(status).startswith("2"):
             _give_examples(answer.get("content", {}))
             names += ("ETag",) if answer.get("content") and _is_tagged(marks, method) else ()

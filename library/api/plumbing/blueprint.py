@@ -8,10 +8,11 @@ from functools import wraps
 from typing import Any
 
 import marshmallow as ma
-from flask import after_this_request, g, request
+from flask import g, request
 from flask.views import MethodView
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.utils import resolve_schema_instance
+from marshmallow_sqlalchemy import SQLAlchemySchema
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Select
 from webargs.flaskparser import FlaskParser
@@ -112,9 +113,8 @@ class Blueprint(SmorestBlueprint):
         }
         passage = replace(marks["passage"], keyed=marks["keyed"])
         guarded = gate.guarded(view, passage, query)
-        if "deprecation" in marks:
-            guarded = _told(guarded, marks["deprecation"])
         said = {key: value for key, value in marks.items() if key not in ("passage", "answer")}
+        said["shows_record"] = isinstance(marks.get("answer"), SQLAlchemySchema)
         guarded._apidoc = deepcopy(getattr(view, "_apidoc", {})) | {"library": said}
         return guarded
 
@@ -155,7 +155,7 @@ class Blueprint(SmorestBlueprint):
     def deprecated(since: date, sunset: date | None = None, instead: str | None = None) -> Callable[[View], View]:
         """The operation will go away: said in the document, and by headers on every answer of it, errors too.
 
-        `sunset` is the day after which it may be gone, `instead` the operationId to call from now on.
+        `sunset` is the last day, of UTC, on which it is there, `instead` the operationId to call from now on.
         """
         return mark(deprecation=Deprecation(since, sunset, instead))
 
@@ -281,13 +281,3 @@ def _honours_keys(passage: gate.Passage, call: str) -> bool:
     if changes and passage.keyed and passage.own_transaction:
         raise Unkeyable(f"{call} has a transaction of its own, which keeps no answer: prepare, or keyed=False")
     return changes and passage.keyed
-
-
-def _told(view: View, deprecation: Deprecation) -> View:
-    @wraps(view)
-    def telling(*args: Any, **kwargs: Any) -> Any:
-        # Before the gate: who is refused there shall read it too.
-        after_this_request(deprecation.tell)
-        return view(*args, **kwargs)
-
-    return telling
