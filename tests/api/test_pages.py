@@ -61,7 +61,7 @@ def test_nothing_takes_other_methods(browser, path):
     response = browser.post(path, json={})
     assert response.status_code == 405
     assert response.mimetype == "application/problem+json"
-    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize("path", EVERYTHING)
