@@ -1,7 +1,5 @@
 """Books: the catalogue's records."""
 
-import re
-from collections.abc import Callable
 from typing import Any
 
 import marshmallow as ma
@@ -27,12 +25,6 @@ blp = Blueprint("books", "book", "Catalogue")
 LANGUAGE = r"[a-z]{3}"
 FORMATS = Formats("books", WRITERS, exports.records_of)
 NUMBERS = "The numbers by which the world knows the edition."
-_IS_WELL_FORMED: dict[Scheme, Callable[[str], Any]] = {
-    Scheme.ISBN: numbers.isbn,
-    Scheme.ISSN: numbers.issn,
-    Scheme.LCCN: re.compile(r"[0-9A-Za-z]+", re.ASCII).fullmatch,
-    Scheme.OCLC: re.compile(r"[0-9A-Za-z]+", re.ASCII).fullmatch,
-}
 
 
 class ContributorSchema(Schema):
@@ -138,7 +130,7 @@ class IdentifierInputSchema(RequestSchema):
     @ma.post_load
     def _pair(self, data: dict[str, Any], **_: Any) -> tuple[Scheme, str]:
         scheme, value = data["scheme"], data["value"]
-        if not _IS_WELL_FORMED.get(scheme, bool)(catalogue.normal_identifier(scheme, value)):
+        if not numbers.normal(scheme.value, value):
             raise ma.ValidationError(Fault(f"This is no {scheme.upper()}.", "bad_form"), "value")
         return scheme, value
 

@@ -1,5 +1,6 @@
 """BibTeX: an entry for each record, in UTF-8, with the fields of BibTeX and, where it has none, those of BibLaTeX."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from library.exchange.citations import date_of, family_and_given, full_title, in_roles, key_of, numbers_of, series_of
@@ -16,6 +17,9 @@ ROLES = {
     "translator": ("translator",),
 }
 OTHER_ROLES = ("illustrator", "performer", "narrator", "director", "contributor")
+
+# What parts names in a list of them, however it is written.
+_AND = re.compile(r"(?<!\S)and(?!\S)", re.IGNORECASE)
 
 # What means something to TeX. A brace counts for BibTeX even behind a backslash, so braces go by their names.
 _ESCAPES = str.maketrans(
@@ -74,9 +78,9 @@ def _name(contributor: ContributorRecord) -> str:
     family, given = map(escaped, family_and_given(contributor))
     is_body = contributor.kind != "person"
     if not given:
-        return f"{{{family}}}" if is_body or " " in family or family == "others" else family
+        return f"{{{family}}}" if is_body or " " in family or family.lower() in ("others", "and") else family
     return f"{_kept_whole(family)}, {_kept_whole(given)}"
 
 
 def _kept_whole(name: str) -> str:
-    return f"{{{name}}}" if "," in name or " and " in f" {name} " else name
+    return f"{{{name}}}" if "," in name or _AND.search(name) else name

@@ -34,8 +34,8 @@ _CONTRIBUTOR = re.compile(
     r"(?P<name>(?:\\.|[^\\{}])*?)\s*(?:\{(?P<dates>(?:\\.|[^\\{}])*)\}\s*)?"
     rf"(?:\((?P<role>{'|'.join(ROLES)})(?P<body>,\s*body)?\))?"
 )
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
-_FORMS = {"isbn": numbers.isbn, "issn": numbers.issn, "lccn": numbers.lccn, "oclc": clean, "other": clean}
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,10}")
+MOST_PAGES = 2**31 - 1
 
 
 class _Bad(Exception):
@@ -113,7 +113,7 @@ def _book(row: dict[str, str]) -> BookRecord:
         material_type=_one_of("material_type", row.get("material_type", ""), "book"),
         contributors=_unique(map(_contributor, _parts(row.get("contributors", "")))),
         year=_number("year", row.get("year", ""), -3000, 3000),
-        pages=_number("pages", row.get("pages", ""), 0, 1_000_000_000),
+        pages=_number("pages", row.get("pages", ""), 0, MOST_PAGES),
         language=_language(row.get("language", "")),
         subjects=list(dict.fromkeys(_short("subject", _unescaped(one)) for one in _parts(row.get("subjects", "")))),
         description=_lines(row.get("description", "")),
@@ -149,14 +149,14 @@ def _number(name: str, cell: str, low: int, high: int) -> int | None:
 def _one_of(name: str, cell: str, default: str) -> str:
     value = clean(cell).lower().replace(" ", "_")
     if value and value not in MATERIALS:
-        raise _Bad(f"{name} is not known: {value[:50]!r}")
+        raise _Bad(f"{name} is not known: {clean(cell)[:50]!r}")
     return value or default
 
 
 def _language(cell: str) -> str:
     code = clean(cell).lower()
     if code and not re.fullmatch("[a-z]{3}", code):
-        raise _Bad(f"language is no code of three letters, such as eng: {code[:50]!r}")
+        raise _Bad(f"language is no code of three letters, such as eng: {clean(cell)[:50]!r}")
     return code
 
 
@@ -180,8 +180,10 @@ def _identifiers(row: dict[str, str]) -> list[IdentifierRecord]:
     found: dict[tuple[str, str], None] = {}
     for scheme, name in IDENTIFIER_COLUMNS.items():
         for text in map(_unescaped, _parts(row.get(name, ""))):
-            value = _FORMS[scheme](text)
+            value = numbers.normal(scheme, text)
             if not value:
-                raise _Bad(f"{text[:50]!r} is no {scheme.upper()}")
-            found[scheme, _short("identifier", value)] = None
+                raise _Bad(f"{name}: {text[:50]!r} is no {scheme.upper()}")
+            if len(value) > LIMITS["identifier"]:
+                raise _Bad(f"{name}: a number is longer than {LIMITS['identifier']} characters")
+            found[scheme, value] = None
     return [IdentifierRecord(scheme, value) for scheme, value in found]

@@ -39,7 +39,7 @@ MARC_LOSSES = (
     "Line breaks of the description become blanks.",
     "A changed value that ends in ISBD punctuation loses it where the source has such punctuation.",
     "Whether an unchanged contributor is a person or a body is what the source says.",
-    "An OCLC number that is no number is not read back.",
+    "Several blanks in a row, and no-break and other special blanks, become one blank.",
 )
 
 # 008 of a record of which nothing is known but when it was made (00-05): dates, place, content and language unsaid.

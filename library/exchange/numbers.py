@@ -1,11 +1,41 @@
 """Standard numbers in their normalised forms: ISBN, ISSN, LCCN and OCLC; what is not valid becomes an empty string."""
 
 import re
+import unicodedata
 
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _ISBN = re.compile(r"(?<![0-9])[0-9][0-9-]{8,15}[0-9Xx](?![0-9])")
 _ISSN = re.compile(r"(?<![0-9])([0-9]{4})-?([0-9]{3}[0-9Xx])(?![0-9])")
-_OCLC = re.compile(r"\(OCoLC\)\s*(?:ocm|ocn|on)?0*([1-9][0-9]*)\s*$", re.IGNORECASE)
+_OCLC = re.compile(r"(\(OCoLC\))?\s*(?:ocm|ocn|on)?0*([1-9][0-9]{0,99})\s*", re.IGNORECASE)
+# Prefix and year, a hyphen, and the serial, whose zeros may be left out.
+_HYPHENED_LCCN = re.compile(r"([a-z]{0,3}[0-9]{2}(?:[0-9]{2})?)-([0-9]{1,6})")
+_LCCN = re.compile(r"([a-z]{0,3})([0-9]{2}|[0-9]{4})([0-9]{6})")
+
+
+def normal(scheme: str, text: str) -> str:
+    """Return a number in the one form in which it is kept and compared; "" where it is none of its scheme."""
+    if scheme == "isbn":
+        return isbn(text) or isbn("".join(text.split()))
+    if scheme == "issn":
+        return issn(text) or issn("".join(text.split()))
+    if scheme == "lccn":
+        return lccn(text)
+    if scheme == "oclc":
+        match = _OCLC.fullmatch("".join(text.split()))
+        return match.group(2) if match else ""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def spellings(scheme: str, number: str) -> str:
+    """A number in its normal form, and the words of the other forms in which people look for it."""
+    match = _LCCN.fullmatch(number) if scheme == "lccn" else None
+    if match:
+        prefix, year, serial = match.groups()
+        return f"{number} {prefix} {prefix}{year} {year} {year}{serial} {serial} {serial.lstrip('0')}"
+    if scheme == "oclc" and number.isdecimal():
+        prefix = "ocm" if len(number) < 9 else "ocn" if len(number) == 9 else "on"
+        return f"{number} (OCoLC) {prefix}{number.zfill(8)}"
+    return number
 
 
 def isbn(text: str) -> str:
@@ -30,17 +60,19 @@ def issn(text: str) -> str:
 def lccn(text: str) -> str:
     """Return the control number as the Library of Congress normalises it (https://www.loc.gov/marc/lccn-namespace.html).
 
-    Blanks go, a slash and what follows it go, and behind a hyphen the serial is filled up to six digits.
+    Blanks go, a slash and what follows it go, and behind a hyphen the serial is filled up to six digits. What then is
+    not made of letters and digits alone is none.
     """
-    number = "".join(text.split()).partition("/")[0].lower()
-    prefix, hyphen, serial = number.partition("-")
-    return prefix + serial.rjust(6, "0") if hyphen else number
+    number = "".join(text.split()).partition("/")[0].translate(_DASHES).lower()
+    match = _HYPHENED_LCCN.fullmatch(number)
+    number = match.group(1) + match.group(2).rjust(6, "0") if match else number.replace("-", "")
+    return number if re.fullmatch("[0-9a-z]{1,100}", number) else ""
 
 
 def oclc(text: str) -> str:
     """Return the number of WorldCat out of "(OCoLC)ocm05853149", without prefix and leading zeros."""
-    match = _OCLC.match(text)
-    return match.group(1) if match else ""
+    match = _OCLC.fullmatch(text)
+    return match.group(2) if match and match.group(1) else ""
 
 
 def _weighted_sum(digits: str) -> int:

@@ -5,7 +5,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,19 +15,23 @@ from library.exchange.frames import BLOCK, LEADER
 from library.exchange.marc import read_marc
 from library.exchange.marcxml import read_marcxml
 from library.exchange.records import BookRecord, FormatError, RecordFault
-from library.exchange.tables import check_encoding, delimiter_of, name_of
+from library.exchange.tables import Table, check_encoding, delimiter_of, name_of
 
 Row = TypeVar("Row")
 Format = Literal["marc21", "marcxml", "csv"]
 Item = tuple[int, BookRecord | RecordFault]
 Reader = Callable[[io.BufferedIOBase], Iterator[Item]]
 Progress = Callable[[int], None]
+# A file by its path, or one that is open and has no name, by its descriptor.
+Source = Path | int
 
 READERS: dict[Format, Reader] = {"marc21": read_marc, "marcxml": read_marcxml, "csv": book_tables.read_books}
 
 _HEAD = 4096
 _GZIP = b"\x1f\x8b"
 _GZIP_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
+# Workbooks are ZIP files, or compound ones as of old.
+_WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # Five digits of length, and further on five of the base address: no table or text begins like that by chance.
@@ -38,11 +42,12 @@ class _TooMuch(Exception):
     """More came out of a file than may."""
 
 
-def sniff(path: Path) -> Format:
+def sniff(path: Source) -> Format:
     """Tell the format of a file by its first bytes, inside gzip as well; raises `FormatError` when it is none."""
     head = _head(path)
     if not head:
         raise FormatError("The file is empty.")
+    _refuse_workbook(head)
     if _begins_as_xml(head):
         return "marcxml"
     if _LEADER_DIGITS.match(head.removeprefix(_UTF8_MARK)) or LEADER.search(head):
@@ -52,14 +57,44 @@ def sniff(path: Path) -> Format:
     raise FormatError("The file is neither MARC 21 (ISO 2709) nor MARCXML, nor a table (CSV) with a column title.")
 
 
+def _refuse_workbook(head: bytes) -> None:
+    if head.startswith(_WORKBOOK):
+        raise FormatError("The file is a workbook of a spreadsheet: save the table as CSV (UTF-8) and send that.")
+
+
+def check_books(path: Source, limit: int) -> None:
+    """Look at the beginning of a table of books, as `check_table` does."""
+    check_table(path, book_tables.HEADINGS, ["title"], limit)
+
+
+def check_table(path: Source, names: Mapping[str, str], required: Sequence[str], limit: int) -> None:
+    """Look at the header of a table and at the encoding of its first `limit` bytes, compressed or not.
+
+    `path` may be the beginning of a file only, if it is longer than the limit. Raises FormatError.
+    """
+    looks: tuple[Callable[[io.BufferedIOBase], object], ...] = (
+        lambda stream: _refuse_workbook(stream.read1(_HEAD)),
+        check_encoding,
+        lambda stream: Table(stream, names, required),
+    )
+    for look in looks:
+        with (
+            _opened(path) as whole,
+            _Bounded(whole, limit) as bounded,
+            contextlib.suppress(*_GZIP_DAMAGE, _TooMuch),
+        ):
+            look(io.BufferedReader(bounded, BLOCK))
+
+
 def read_records(
-    path: Path, progress: Progress | None = None, format: Format | None = None, limit: int | None = None
+    path: Source, progress: Progress | None = None, format: Format | None = None, limit: int | None = None
 ) -> Iterator[Item]:
     """Yield position (counted from 1) and content of every record in a file, at constant memory.
 
     Without a `format` the content tells which it is. `progress` is called with the number of bytes read from the disk
     since its last call (compressed ones of a compressed file), as the `update` of a progress bar wants it; over a
-    whole file they add up to its size. Of a compressed file at most `limit` bytes are unpacked: one fault stands for
+    whole file they add up to its size. It is called with 0 as well while much is unpacked or looked at, so that it may
+    raise what ends the reading. Of a compressed file at most `limit` bytes are unpacked: one fault stands for
     all the rest. Raises `FormatError` at once for a file that is not recognised and for a table that is not in UTF-8
     or has unknown columns, and while reading for XML that holds no MARC.
     """
@@ -72,20 +107,21 @@ def read_records(
 
 
 def read_table(
-    path: Path,
+    path: Source,
     reader: Callable[[io.BufferedIOBase], Iterator[tuple[int, Row | RecordFault]]],
     progress: Progress | None,
     limit: int | None,
 ) -> Iterator[tuple[int, Row | RecordFault]]:
     """The same for a table, whose encoding and header are looked at before anything is handed out."""
+    tick: Progress | None = None if progress is None else lambda _: progress(0)
     for look in (check_encoding, lambda stream: next(reader(stream), None)):
-        with _opened(path, limit=limit) as stream, contextlib.suppress(*_GZIP_DAMAGE, _TooMuch):
+        with _opened(path, tick, limit) as stream, contextlib.suppress(*_GZIP_DAMAGE, _TooMuch):
             look(stream)
     return _read(path, reader, progress, limit)
 
 
 def _read(
-    path: Path,
+    path: Source,
     reader: Callable[[io.BufferedIOBase], Iterator[tuple[int, Row | RecordFault]]],
     progress: Progress | None,
     limit: int | None,
@@ -105,7 +141,7 @@ def _read(
         yield position + 1, RecordFault(position + 1, reason)
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Source) -> bytes:
     """The first bytes of the content, as far as the compression is whole."""
     head = b""
     with _opened(path) as stream:
@@ -119,13 +155,13 @@ def _head(path: Path) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path, progress: Progress | None = None, limit: int | None = None) -> Iterator[io.BufferedIOBase]:
+def _opened(path: Source, progress: Progress | None = None, limit: int | None = None) -> Iterator[io.BufferedIOBase]:
     """Open a file, decompressing it where it is gzip."""
     with io.BufferedReader(_CountedFile(path, progress), BLOCK) as raw:
         if raw.peek(2)[:2] != _GZIP:
             yield raw
         else:
-            with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked, _Unpacked(unpacked, limit) as bounded:
+            with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked, _Bounded(unpacked, limit, progress) as bounded:
                 yield io.BufferedReader(bounded, BLOCK)
 
 
@@ -143,12 +179,12 @@ def _begins_as_table(head: bytes) -> bool:
     return any(name_of(cell) == "title" for cell in header.split(delimiter))
 
 
-class _Unpacked(io.RawIOBase):
+class _Bounded(io.RawIOBase):
     """What comes out of a compressed file, and no more of it than may."""
 
-    def __init__(self, unpacked: gzip.GzipFile, limit: int | None) -> None:
+    def __init__(self, source: io.BufferedIOBase, limit: int | None, progress: Progress | None = None) -> None:
         super().__init__()
-        self._unpacked, self._limit, self._count = unpacked, limit, 0
+        self._source, self._limit, self._progress, self._count = source, limit, progress, 0
 
     def readable(self) -> bool:
         """It is there to be read."""
@@ -156,7 +192,10 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         """Read, and refuse to go on beyond the limit."""
-        data = self._unpacked.read1(len(buffer))
+        data = self._source.read1(len(buffer))
+        if self._progress:
+            # A few bytes may unpack to millions of empty lines.
+            self._progress(0)
         self._count += len(data)
         if self._limit is not None and self._count > self._limit:
             raise _TooMuch
@@ -167,8 +206,9 @@ class _Unpacked(io.RawIOBase):
 class _CountedFile(io.FileIO):
     """A file that tells how many bytes of it were read."""
 
-    def __init__(self, path: Path, progress: Progress | None) -> None:
-        super().__init__(path, "rb")
+    def __init__(self, path: Source, progress: Progress | None) -> None:
+        super().__init__(path, "rb", closefd=not isinstance(path, int))
+        self.seek(0)
         self._progress = progress
 
     def readinto(self, buffer: Any, /) -> int | None:

@@ -1,6 +1,5 @@
 """The catalogue: how books are written, indexed and found."""
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -9,6 +8,7 @@ from sqlalchemy import Select, case, cast, column, false, func, literal_column, 
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session, raiseload, selectinload
 
+from library.exchange import numbers
 from library.models import (
     Author,
     Book,
@@ -35,11 +35,11 @@ REINDEX_AT_ONCE = 500
 
 
 def normal_identifier(scheme: IdentifierScheme, value: str) -> str:
-    """An identifier as it is kept and compared: without hyphens and blanks, capital letters."""
-    if scheme is IdentifierScheme.OTHER:
-        return value.strip()
-    value = re.sub(r"[\s-]", "", value)
-    return value.upper() if value.isascii() else value
+    """An identifier as it is kept and compared, the same whether it comes from a form or from a file.
+
+    What is no number of its scheme only loses its blanks.
+    """
+    return numbers.normal(scheme.value, value) or "".join(value.split())
 
 
 @refuses(changes.AlreadyExists)
@@ -103,7 +103,7 @@ def book_words(book: Book) -> str:
         (book.title, book.subtitle, book.series, book.publisher, book.year_text, str(book.year or "")),
         (link.author.name for link in book.contributions),
         (link.subject.name for link in book.subject_links),
-        (row.value for row in book.identifiers),
+        (numbers.spellings(row.scheme.value, row.value) for row in book.identifiers),
     )
 
 

@@ -76,6 +76,10 @@ def test_a_book_in_bibtex() -> None:
         (ContributorRecord("Tenniel, John, Sir"), "Tenniel, {John, Sir}"),
         (ContributorRecord("Black and White, Co", kind="body"), "{Black and White, Co}"),
         (ContributorRecord("Salt and Pepper, A"), "{Salt and Pepper}, A"),
+        (ContributorRecord("Smith, John AND Jane"), "Smith, {John AND Jane}"),
+        (ContributorRecord("And, Ann"), "{And}, Ann"),
+        (ContributorRecord("And"), "{And}"),
+        (ContributorRecord("Anderson, Sandy"), "Anderson, Sandy"),
     ],
 )
 def test_names_that_bibtex_would_take_apart(contributor: ContributorRecord, name: str) -> None:

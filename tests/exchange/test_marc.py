@@ -219,7 +219,7 @@ def test_material_type(kind: str, material: str) -> None:
 
 def test_long_texts_are_cut_at_the_width_of_their_column() -> None:
     long = "x" * 9000
-    fields = ("010 __ $a", "245 10 $a", "250 __ $a", "260 __ $b", "264 _4 $c", "490 0_ $a", "520 __ $a", "650 _0 $a")
+    fields = ("024 8_ $a", "245 10 $a", "250 __ $a", "260 __ $b", "264 _4 $c", "490 0_ $a", "520 __ $a", "650 _0 $a")
     person = f"100 1_ $a{long[:8000]}$d{long[:999]}"
     book = to_book_record(record(f"001 {long}", person, *(field + long for field in fields)))
     assert len(book.title) == 2000

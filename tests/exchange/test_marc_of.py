@@ -132,8 +132,8 @@ LOST = {
         BookRecord("T", contributors=[ContributorRecord("Verne", kind="person")]),
     ),
     MARC_LOSSES[7]: (
-        BookRecord("T", identifiers=[IdentifierRecord("oclc", "abc")]),
-        BookRecord("T"),
+        BookRecord("Moby  Dick", publisher="Harper\u00a0&\u2003Brothers"),
+        BookRecord("Moby Dick", publisher="Harper & Brothers"),
     ),
 }  # fmt: skip
 

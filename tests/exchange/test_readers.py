@@ -90,7 +90,7 @@ def test_progress_adds_up_to_the_size_of_the_file(write: Callable[[bytes], Path]
     steps: list[int] = []
     assert all(isinstance(item, BookRecord) for _, item in read_records(write(content), steps.append))
     assert sum(steps) == len(content)
-    assert min(steps) > 0
+    assert min(steps) >= 0
 
 
 def test_progress_runs_along_with_the_reading(write: Callable[[bytes], Path]) -> None:

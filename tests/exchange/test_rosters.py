@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from library.exchange.records import FormatError, PatronRecord, RecordFault
-from library.exchange.rosters import WIDTHS, read_roster
+from library.exchange.rosters import WIDTHS, check_roster, read_roster
 
 
 def read(folder: Path, text: str | bytes) -> list[PatronRecord | RecordFault]:
@@ -44,11 +44,13 @@ def test_a_roster_of_a_school(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "cell", "reason"),
     [
-        ("expires_on", "31.07.2027", "expires_on is no day such as 2027-12-31: '31.07.2027'"),
-        ("expires_on", "2027-02-30", "expires_on is no day such as 2027-12-31: '2027-02-30'"),
-        ("birth_date", "２０１２-01-01", "birth_date is no day such as 2027-12-31: '２０１２-01-01'"),
+        ("expires_on", "31.07.2027", "expires_on is no day such as 2027-12-31"),
+        ("expires_on", "2027-02-30", "expires_on is no day such as 2027-12-31"),
+        ("birth_date", "２０１２-01-01", "birth_date is no day such as 2027-12-31"),
         ("email", "x" * 255, "email is longer than 254 characters"),
         ("last_name", "", "the row has no last_name"),
+        ("expires_on", "2999-12-31", "expires_on is not within the years 1900 to 2200"),
+        ("birth_date", "0001-01-01", "birth_date is not within the years 1900 to 2200"),
     ],
 )
 def test_a_bad_row_costs_that_row(tmp_path: Path, column: str, cell: str, reason: str) -> None:
@@ -57,6 +59,51 @@ def test_a_bad_row_costs_that_row(tmp_path: Path, column: str, cell: str, reason
     good = ",".join("Roe" if name == "last_name" else "" for name in row)
     items = read(tmp_path, f"{header}\n{bad}\n{good}\n")
     assert items == [RecordFault(1, reason, "C-1"), PatronRecord(last_name="Roe")]
+
+
+def test_all_that_is_wrong_with_a_row_is_said_at_once(tmp_path: Path) -> None:
+    (fault,) = read(tmp_path, f"last_name,phone,birth_date,expires_on\n,{'1' * 51},then,1899-01-01\n")
+    assert isinstance(fault, RecordFault)
+    assert fault.reason.split("; ") == [
+        "expires_on is not within the years 1900 to 2200",
+        "birth_date is no day such as 2027-12-31",
+        "phone is longer than 50 characters",
+        "the row has no last_name",
+    ]
+
+
+def check(folder: Path, content: bytes, limit: int = 1 << 18) -> None:
+    path = folder / "head.csv"
+    path.write_bytes(content[: limit + 1])
+    check_roster(path, limit)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("shift", range(4))
+def test_the_beginning_of_a_roster_may_end_anywhere(tmp_path: Path, encoding: str, shift: int) -> None:
+    check(tmp_path, ("last_name\n" + "x" * shift + "\nMörder 𝄞" * 60_000).encode(encoding))
+
+
+def test_of_a_roster_hardly_more_than_the_header_is_looked_at(tmp_path: Path) -> None:
+    check(tmp_path, gzip.compress(b"last_name\n" + b"\n" * 50_000_000))
+    with pytest.raises(FormatError, match="not in UTF-8"):
+        check(tmp_path, gzip.compress("last_name\nMörder\n".encode("cp1252")))
+    with pytest.raises(FormatError, match="save the table as CSV"):
+        check(tmp_path, b"PK\x03\x04 and so on")
+
+
+def test_many_empty_lines_are_told_of_while_they_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "roster.csv.gz"
+    path.write_bytes(gzip.compress(b"last_name\n" + b"\n" * 3_000_000))
+
+    def tell(count: int) -> None:
+        told.append(count)
+        if len(told) == 30:
+            raise InterruptedError
+
+    told: list[int] = []
+    with pytest.raises(InterruptedError):
+        list(read_roster(path, tell))
 
 
 @pytest.mark.parametrize(

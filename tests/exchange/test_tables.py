@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from library.exchange.book_tables import COLUMNS, read_books
 from library.exchange.readers import read_records
 from library.exchange.records import BookRecord, ContributorRecord, FormatError, IdentifierRecord, RecordFault
-from library.exchange.tables import FORMULA, LONGEST_CELL, LONGEST_LINE, neutral, restored
+from library.exchange.tables import FORMULA, LONGEST_CELL, LONGEST_LINE, Table, neutral, restored
+from library.exchange.texts import clean
 from library.exchange.writers import WRITERS
 
 from .books import books, whale
@@ -145,11 +146,14 @@ def test_contributors(cell: str, expected: ContributorRecord) -> None:
         ("title", "x" * 2001, "title is longer than 2,000 characters"),
         ("year", "about 1900", "year is no whole number from -3,000 to 3,000: 'about 1900'"),
         ("year", "3001", "year is no whole number from -3,000 to 3,000: '3001'"),
-        ("pages", "-1", "pages is no whole number from 0 to 1,000,000,000: '-1'"),
-        ("language", "english", "language is no code of three letters, such as eng: 'english'"),
-        ("material_type", "scroll", "material_type is not known: 'scroll'"),
-        ("isbn", "123", "'123' is no ISBN"),
-        ("issn", "0028-0836 | 1", "'1' is no ISSN"),
+        ("pages", "-1", "pages is no whole number from 0 to 2,147,483,647: '-1'"),
+        ("pages", "2147483648", "pages is no whole number from 0 to 2,147,483,647: '2147483648'"),
+        ("language", "English", "language is no code of three letters, such as eng: 'English'"),
+        ("material_type", "Scroll", "material_type is not known: 'Scroll'"),
+        ("isbn", "123", "isbn: '123' is no ISBN"),
+        ("issn", "0028-0836 | 1", "issn: '1' is no ISSN"),
+        ("oclc", "abc", "oclc: 'abc' is no OCLC"),
+        ("other_identifiers", "x" * 101, "other_identifiers: a number is longer than 100 characters"),
         ("authors", "{1900}", "a contributor is not written as Name {dates} (role): '{1900}'"),
         ("authors", "A {1} {2}", "a contributor is not written as Name {dates} (role): 'A {1} {2}'"),
         ("subjects", "x" * 501, "subject is longer than 500 characters"),
@@ -167,6 +171,92 @@ def test_a_bad_row_costs_that_row(column: str, cell: str, reason: str) -> None:
     assert after == BookRecord("Next")
 
 
+QUOTES = "a quotation mark is not closed, or one within a cell is not doubled; only this line was left out"
+
+
+def test_a_quotation_mark_that_nothing_closes_costs_its_line() -> None:
+    lines = [f"Book {number}," for number in range(1, 1001)]
+    lines[9] = '"Book 10,'
+    lines[499] = 'Book 500,"'
+    lines[599] = '"Book" 600,'
+    lines[999] = '"Book 1000'
+    items = read("title,description\n" + "\n".join(lines))
+    assert len(items) == 1000
+    assert sum(isinstance(item, BookRecord) for item in items) == 996
+    faults = [item for item in items if isinstance(item, RecordFault)]
+    assert faults == [RecordFault(at, QUOTES) for at in (10, 500, 600, 1000)]
+    assert [item.title for item in items[10:13] if isinstance(item, BookRecord)] == ["Book 11", "Book 12", "Book 13"]
+
+
+def test_cells_of_several_lines_below_a_stray_quotation_mark_stay_whole() -> None:
+    items = read('title,description\n"A,\nB,"one\ntwo"\nC,"say ""hi""\n"\n')
+    assert items == [
+        RecordFault(1, QUOTES),
+        BookRecord("B", description="one\ntwo"),
+        BookRecord("C", description='say "hi"'),
+    ]
+
+
+def test_a_file_of_nothing_but_open_cells_is_read_to_its_end_and_not_for_ever() -> None:
+    """Each line, read as the first of a row, leaves a cell open, and each line behind it closes one and opens one."""
+    lines = 200_000
+    table = Table(io.BytesIO(b"title\n" + b'a","\n' * lines), {"title": "title"}, ["title"])
+    found = list(table.rows())
+    assert found == [(at, QUOTES) for at in range(1, lines + 1)]
+
+
+def test_two_stray_quotation_marks_do_not_make_the_rows_between_them_one_cell() -> None:
+    rows_of = [f"Book {number},1999" for number in range(1, 101)]
+    rows_of[9], rows_of[49] = '"Book 10,1999', 'Book 50,"'
+    items = read("title,year\n" + "\n".join(rows_of))
+    assert [at for at, item in enumerate(items, 1) if isinstance(item, RecordFault)] == [10, 50]
+    assert len(items) == 100
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_title_may_have_some_lines_and_a_description_many(end: str) -> None:
+    title, description = (end.join(["x"] * number) for number in (10, 200))
+    (book,) = read(f'title,description{end}"{title}","{description}"{end}')
+    assert book == BookRecord(" ".join(["x"] * 10), description="\n".join(["x"] * 200))
+
+
+def test_endless_blank_rows_are_told_now_and_then() -> None:
+    empty = "this row and the 9,999 before it are empty"
+    items = list(read_books(io.BytesIO(b"title,year\n" + b"\n,\n ,\n" * 10_000 + b"End,\n")))
+    assert items == [*((at, RecordFault(at, empty)) for at in (10_000, 20_000, 30_000)), (30_001, BookRecord("End"))]
+    few = list(read_books(io.BytesIO(b"title\n" + (b"\n" * 9_999 + b"A\n") * 2)))
+    assert few == [(10_000, BookRecord("A")), (20_000, BookRecord("A"))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text('ab",; ', min_size=1, max_size=8).filter(str.strip), max_size=12))
+def test_every_line_with_text_is_in_a_row_or_is_one_that_cannot_be_read(lines: list[str]) -> None:
+    # So many columns that no row has more cells.
+    names = {f"c{number}": f"c{number}" for number in range(150)}
+    table = Table(io.BytesIO(f"{','.join(names)}\n{chr(10).join(lines)}".encode()), names, [])
+    seen = 0
+    for _, row in table.rows():
+        # Within cells the ends of lines are kept.
+        seen += 1 if isinstance(row, str) else 1 + sum(cell.count("\n") for cell in row.values())
+    with_text = [line for line in lines if line.strip(' ,"')]
+    assert len(with_text) <= seen <= len(lines)
+
+
+# What the API takes for a text: no control characters, and no blanks around it.
+free = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from(" \u00a0\u2003"), max_size=20)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    books(), free.map(str.strip).filter(clean), free.map(str.strip), st.integers(-3000, 3000), st.integers(0, 2**31 - 1)
+)
+def test_all_that_the_api_takes_is_read_back(book: BookRecord, title: str, edition: str, year: int, pages: int) -> None:
+    """But for blanks: several in a row, and special ones, become one."""
+    sent = dataclasses.replace(book, title=title, edition=edition, year=year, pages=pages)
+    wanted = dataclasses.replace(sent, title=clean(title), edition=clean(edition))
+    assert read(b"".join(TABLE.write([sent]))) == [wanted]
+
+
 def test_a_row_with_more_cells_than_the_header() -> None:
     faults = read("title,year\nA,1,2\nB,1,\n")
     assert faults == [RecordFault(1, "the row has 3 cells, the header 2"), BookRecord("B", year=1)]
@@ -182,6 +272,8 @@ def test_positions_count_rows_below_the_header() -> None:
     ("data", "sentence"),
     [
         (b"title,colour,Shelf Mark\n", r"columns that are not known: 'colour', 'Shelf Mark'\. Known are id, title,"),
+        (b"Nachname;Vorname\n", r"columns that are not known: 'Nachname', 'Vorname'\."),
+        (b'title,"year\n', r"header of the table cannot be read"),
         (b"year\n1851\n", r"no column title"),
         (b"title,author,Authors\n", r"more than one column for contributors"),
         (b"title" + b",year" * 200, r"more than 200 columns"),

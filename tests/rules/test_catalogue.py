@@ -1,5 +1,6 @@
 """The catalogue: books written with their lists, indexed, found, and found anew under a changed heading."""
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm.exc import StaleDataError
 
 from library.database import transaction
+from library.exchange.book_tables import read_books
 from library.models import (
     Author,
     Book,
@@ -16,9 +18,11 @@ from library.models import (
     Identifier,
     IdentifierScheme,
     MaterialType,
+    OnDuplicate,
+    Outcome,
     Subject,
 )
-from library.rules import catalogue
+from library.rules import catalogue, imports
 
 from .helping import refused_for
 
@@ -42,12 +46,47 @@ def find(session):
     [
         (ISBN, "978-0-14-143951-8", "9780141439518"),
         (ISBN, " 0 8044 2957 x ", "080442957X"),
-        (IdentifierScheme.LCCN, "n 78-890351", "N78890351"),
+        (IdentifierScheme.LCCN, "n 78-890351", "n78890351"),
+        (IdentifierScheme.OCLC, "(OCoLC)ocm05853149", "5853149"),
+        (ISBN, "978-0-14-143951-8 (pbk.)", "9780141439518"),
+        (ISBN, " no 1", "no1"),
         (OTHER, "  urn:x-y Z ", "urn:x-y Z"),
     ],
 )
 def test_identifiers_are_kept_in_one_form(scheme, value, kept):
     assert catalogue.normal_identifier(scheme, value) == kept
+
+
+@pytest.mark.parametrize(
+    "q", ["n78890351", "N78-890351", "n 78-890351", "5853149", "ocm05853149", "(OCoLC)ocm05853149", "9780141439518"]
+)
+def test_a_book_is_found_by_its_numbers_in_either_spelling(session, make, find, q):
+    numbers = [
+        (IdentifierScheme.LCCN, "n 78-890351"),
+        (IdentifierScheme.OCLC, "(OCoLC)5853149"),
+        (ISBN, "978-0-14-143951-8"),
+    ]
+    make.book(title="Whale", identifiers=numbers)
+    make.book(title="Other", identifiers=[(IdentifierScheme.LCCN, "n78-890352")])
+    assert find(q) == ["Whale"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "value", "cell"),
+    [
+        (IdentifierScheme.LCCN, "N78-890351", "n 78-890351"),
+        (IdentifierScheme.OCLC, "ocm05853149", "(OCoLC)5853149"),
+        (ISBN, "978\u20110\u201114\u2011143951\u20118", "978 0 14 143951 8"),
+        (IdentifierScheme.ISSN, "2434-561x", "2434561X"),
+        (OTHER, "PZ3 \u00a0x", "PZ3  x"),
+    ],
+)
+def test_a_table_knows_the_number_of_a_book_that_was_written_here(session, make, now, scheme, value, cell):
+    book = make.book(title="Whale", identifiers=[(scheme, value)])
+    column = "other_identifiers" if scheme is OTHER else scheme.value
+    rows = list(read_books(io.BytesIO(f"title,{column}\nWhale,{cell}\n".encode())))
+    (result,) = imports.import_batch(session, rows, OnDuplicate.SKIP, now)
+    assert (result.outcome, result.book_id) == (Outcome.SKIPPED, book.id)
 
 
 def test_a_new_book_is_written_with_its_moments_and_keys(session, now):
