@@ -49,13 +49,19 @@ def address(library: Served) -> str:
     return f"http://127.0.0.1:{library.port}"
 
 
-def example(language: str, library: Served) -> str:
-    """The guide's example in a language, for the library that is served here."""
-    [code] = re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+def blocks(language: str) -> list[str]:
+    """The guide's pieces of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def example(language: str, walk: str, library: Served) -> str:
+    """The guide's example in a language, with its walk through all books, for the library that is served here."""
+    [code], [further] = blocks(language), blocks(walk)
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) <= 20, f"the {language} example has grown to {len(lines)} lines"
     assert "http://localhost:5000" in code
-    return code.replace("http://localhost:5000", address(library))
+    assert "page_size" in further
+    return code.replace("http://localhost:5000", address(library)) + further
 
 
 def ran(*command: str, **environment: str) -> str:
@@ -73,7 +79,8 @@ def retitled(library: Served) -> str:
     [book] = library.call("GET", "/books?q=whale", token=token).json
     headers = {"If-Match": "*"}
     assert library.call("PATCH", f"/books/{book['id']}", {"subtitle": None}, token, headers).status == 200
-    return f"{book['id']} The whale 1851\nA narrative\nprecondition_failed\n"
+    total = library.call("GET", "/books", token=token).headers["X-Total-Count"]
+    return f"{book['id']} The whale 1851\nA narrative\nprecondition_failed\n{total}\n"
 
 
 # --- Python -------------------------------------------------------------------------------------
@@ -110,8 +117,8 @@ def test_the_day_in_python(python_client: Path, library: Served):
 
 
 def test_the_python_of_the_guide(python_client: Path, library: Served, tmp_path: Path):
-    script = tmp_path / "example.py"
-    script.write_text(example("python", library), encoding="utf-8")
+    script = tmp_path / "first.py"
+    script.write_text(example("python", "py", library), encoding="utf-8")
     expected = retitled(library)
     assert ran(sys.executable, str(script), PYTHONPATH=str(python_client)) == expected
 
@@ -121,14 +128,13 @@ def test_the_python_of_the_guide(python_client: Path, library: Served, tmp_path:
 
 @pytest.fixture(scope="module")
 def typescript(document: Path, library: Served, tmp_path_factory) -> Path:
-    """The folder of the story and the guide's example, typechecked against the generated types and compiled."""
+    """The folder of the story, typechecked against the generated types and compiled."""
     folder = tmp_path_factory.mktemp("typescript")
     (folder / "node_modules").symlink_to(nodetools.installed())
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "story.ts").write_text((CLIENTS / "story.ts").read_text(encoding="utf-8"))
-    (folder / "example.ts").write_text(example("typescript", library))
     nodetools.run("openapi-typescript", str(document), "--output", "library.ts", cwd=folder)
-    nodetools.run("tsc", *TSC, "--skipLibCheck", "--types", "node", "story.ts", "example.ts", cwd=folder)
+    nodetools.run("tsc", *TSC, "--skipLibCheck", "--types", "node", "story.ts", cwd=folder)
     return folder
 
 
@@ -136,9 +142,33 @@ def test_the_day_in_typescript(typescript: Path, library: Served):
     assert ran("node", str(typescript / "story.js"), address(library), ADMIN, PASSWORD) == "The day is done.\n"
 
 
-def test_the_typescript_of_the_guide(typescript: Path, library: Served):
-    expected = retitled(library)
-    assert ran("node", str(typescript / "example.js")) == expected
+def recipe(library: Served) -> list[list[str]]:
+    """The commands by which the guide makes, compiles and runs its TypeScript."""
+    lines = [line for block in blocks("sh") for line in block.splitlines() if re.search(r"\b(npm|npx|node) ", line)]
+    commands = [command for line in lines for command in line.split(" && ")]
+    return [command.replace("http://localhost:5000", address(library)).split() for command in commands]
+
+
+def test_the_typescript_of_the_guide(library: Served, tmp_path: Path):
+    known = json.loads((CLIENTS / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    (tmp_path / "first.ts").write_text(example("typescript", "ts", library), encoding="utf-8")
+    expected, made = retitled(library), []
+    for program, *arguments in recipe(library):
+        if program == "npx":
+            nodetools.run(*arguments, cwd=tmp_path)
+        elif arguments[0] == "install":
+            # What it would install is installed already; only that, so that nothing else helps the compiler.
+            for package in [word.removesuffix("@5") for word in arguments[1:] if not word.startswith("--")]:
+                assert package in known
+                link = tmp_path / "node_modules" / package
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(nodetools.installed() / package)
+        elif program == "npm":
+            subprocess.run([program, *arguments], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+        else:
+            made.append([program, *arguments])
+    assert made == [["LIBRARY_PASSWORD=…", "node", "first.js"]]
+    assert ran("node", str(tmp_path / "first.js")) == expected
 
 
 # --- Postman ------------------------------------------------------------------------------------

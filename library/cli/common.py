@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from flask import current_app
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from library.database import make_session, schema_is_at_head
@@ -38,7 +38,7 @@ def database_errors_in_one_line() -> Iterator[None]:
         raise click.ClickException(f"the database does not answer: {first_line(error)}") from error
 
 
-def first_line(error: DatabaseError) -> str:
+def first_line(error: DBAPIError) -> str:
     """What the driver says, without the statement and its parameters."""
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from library.cli import demo
@@ -20,16 +20,18 @@ from library.rules import users
 FILE = "quickstart.json"
 _CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aeiou"
 LEAST_WORDS = 3
+# So many of an account's name, address and card say whose it is.
+MARKS_ENOUGH = 2
 
 
 @dataclass(frozen=True)
 class Login:
-    """What is printed of an account; `password` is None where the one that was kept no longer fits."""
+    """What is printed of an account, as it is called now; `password` may be a remark why none can be told."""
 
     role: str
     username: str
     email: str
-    password: str | None
+    password: str
 
 
 def prepare(session: Session, instance: Path, shortest: int) -> list[Login]:
@@ -43,13 +45,13 @@ def prepare(session: Session, instance: Path, shortest: int) -> list[Login]:
         is_empty = demo.is_empty(session)
     if is_empty:
         return _fill(session, path, shortest)
-    with transaction(session, write=False):
-        known = {account: user for account in ACCOUNTS if (user := _user_of(session, account)) is not None}
     kept = _read(path)
+    known = _known(session, kept)
     if known and not kept:
-        kept = _reset(session, list(known), shortest)
+        kept = _reset(session, known, shortest)
         _keep(path, kept)
-    return [_login(session, account, kept.get(account.username)) for account in known]
+    shown = (account for account in ACCOUNTS if account in known or account.username in kept)
+    return [_login(session, account, kept.get(account.username)) for account in shown] if known else []
 
 
 def new_password(shortest: int) -> str:
@@ -77,10 +79,30 @@ def _fill(session: Session, path: Path, shortest: int) -> list[Login]:
     return [_login(session, account, _read(path).get(account.username)) for account in ACCOUNTS]
 
 
-def _user_of(session: Session, account: Account) -> User | None:
-    """The user of a demo account, by all its marks: somebody's own `admin` is left alone."""
-    marks = {"username_key": account.username, "email_key": account.email, "card_barcode": account.card}
-    return session.scalars(select(User).filter_by(**marks)).one_or_none()
+def _known(session: Session, kept: dict[str, str]) -> list[Account]:
+    with transaction(session, write=False):
+        return [account for account in ACCOUNTS if _user_of(session, account, kept.get(account.username)) is not None]
+
+
+def _user_of(session: Session, account: Account, password: str | None) -> User | None:
+    """The user of a demo account. Of its name, address and card one may be another by now, and with the password that
+    was kept even two: it proves whose account it is. Somebody's own `admin` is left alone."""
+    wanted = (account.username, account.email, account.card)
+    columns = (User.username_key, User.email_key, User.card_barcode)
+    some = or_(*(column == value for column, value in zip(columns, wanted, strict=True)))
+    shared: dict[User, int] = {}
+    for user in session.scalars(select(User).where(some)):
+        pairs = zip((user.username_key, user.email_key, user.card_barcode), wanted, strict=True)
+        shared[user] = sum(mark == value for mark, value in pairs)
+    for user in sorted(shared, key=lambda user: -shared[user]):
+        if shared[user] >= MARKS_ENOUGH or (password is not None and _fits(user, password)):
+            return user
+    return None
+
+
+def _fits(user: User, password: str) -> bool:
+    # Whether an account is active is another question than whose it is.
+    return users.password_fits(users.Login(user.id, user.password_hash or "", True), password)
 
 
 def _reset(session: Session, accounts: list[Account], shortest: int) -> dict[str, str]:
@@ -88,7 +110,7 @@ def _reset(session: Session, accounts: list[Account], shortest: int) -> dict[str
     hashes = {name: users.hash_password(password) for name, password in passwords.items()}
     with transaction(session, write=True):
         for account in accounts:
-            user = _user_of(session, account)
+            user = _user_of(session, account, None)
             if user is not None:
                 users.change_user(session, operator(), user, {"password_hash": hashes[account.username]})
     return passwords
@@ -96,9 +118,14 @@ def _reset(session: Session, accounts: list[Account], shortest: int) -> dict[str
 
 def _login(session: Session, account: Account, password: str | None) -> Login:
     with transaction(session, write=False):
-        found = users.find_login(session, account.username)
-    fits = password is not None and users.password_fits(found, password)
-    return Login(account.role.value, account.username, account.email, password if fits else None)
+        user = _user_of(session, account, password)
+        if user is None:
+            return Login(account.role.value, account.username, account.email, "(no such account any more)")
+        if password is None or not _fits(user, password):
+            password = "(was changed)"
+        elif not user.active:
+            password = "(the account is inactive)"
+        return Login(user.role.value, user.username, user.email or "-", password)
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -109,7 +109,7 @@ def _show_logins(shown: list[logins.Login]) -> None:
     click.echo("\nLog in with POST /users/login as\n")
     click.echo(f"  {'role':10} {'username':10} {'e-mail':22} password")
     for login in shown:
-        click.echo(f"  {login.role:10} {login.username:10} {login.email:22} {login.password or '(was changed)'}")
+        click.echo(f"  {login.role:10} {login.username:10} {login.email:22} {login.password}")
     click.echo(f"\nThey are kept in {Path(current_app.instance_path, logins.FILE)}, for you alone.\n")
 
 

@@ -16,14 +16,12 @@ from pathlib import Path
 import flask_migrate
 import pytest
 from served import DEADLINE, Served, free_port
+from sqlalchemy import update
 
 from library.cli.logins import new_password
 from library.database import make_session
 from library.extensions import db
-from library.models import (
-    Book,
-    Branch,
-)
+from library.models import Book, Branch, User
 
 from .conftest import count, runner
 
@@ -80,6 +78,45 @@ def test_a_changed_password_is_not_printed_as_if_it_were_good(app_in, instance):
     kept = json.loads((instance / "quickstart.json").read_text(encoding="utf-8"))
     (instance / "quickstart.json").write_text(json.dumps(kept | {"patron": "no longer this"}), encoding="utf-8")
     assert start(app_in(instance)) == kept | {"patron": "(was changed)"}
+
+
+def test_an_account_is_printed_as_it_is_called_now_as_long_as_its_password_is_good(app_in, instance):
+    before = json.loads((instance / "quickstart.json").read_text(encoding="utf-8"))
+    app = app_in(instance)
+    changes = (
+        {"email": "paul@example.net", "email_key": "paul@example.net", "last_name": "Morel"},  # As a roster says it.
+        {"username": "Paul", "username_key": "paul"},
+    )
+    for values in changes:
+        with app.app_context(), make_session(db.engine) as session:
+            session.execute(update(User).where(User.card_barcode == "P0001").values(values))
+            session.commit()
+        after = start(app)
+        assert list(after.values()) == list(before.values())
+        name = list(after)[-1]
+        assert (
+            app.test_client().post("/users/login", json={"username": name, "password": after[name]}).status_code == 200
+        )
+    assert list(after) == ["admin", "librarian", "Paul"]
+
+
+@pytest.mark.parametrize(
+    ("values", "remark"),
+    [
+        ({"active": False}, "(the account is inactive)"),
+        (
+            {"username_key": "paul", "email_key": "paul@example.net", "card_barcode": "P9999"},
+            "(no such account any more)",
+        ),
+    ],
+)
+def test_an_account_that_nobody_can_log_in_to_is_shown_with_the_reason(app_in, instance, values, remark):
+    before = json.loads((instance / "quickstart.json").read_text(encoding="utf-8"))
+    app = app_in(instance)
+    with app.app_context(), make_session(db.engine) as session:
+        session.execute(update(User).where(User.card_barcode == "P0001").values(values))
+        session.commit()
+    assert start(app) == before | {"patron": remark}
 
 
 def test_a_database_with_users_of_its_own_is_left_alone(app_in, tmp_path):

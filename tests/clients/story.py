@@ -107,6 +107,22 @@ def a_book_arrives(librarian: AuthenticatedClient, branch: Branch, suffix: str) 
     return book, copy
 
 
+def all_are_walked(librarian: AuthenticatedClient, author_id: int, suffix: str) -> None:
+    """A page by either name of its size, and every book of an author by a cursor."""
+    for volume in range(3):
+        by = [ContributorInput(author_id=author_id)]
+        done(create_book.sync(client=librarian, body=BookInput(title=f"Tales {volume} {suffix}", contributors=by)))
+    assert len(done(list_books.sync(client=librarian, author_id=author_id, page=1, page_size=2))) == 2
+    assert len(done(list_books.sync(client=librarian, author_id=author_id, per_page=3))) == 3
+    assert len(done(list_books.sync(client=librarian, author_id=author_id, cursor="start", page_size=100))) == 4
+    cursor, walked = "start", []
+    while cursor:
+        step = list_books.sync_detailed(client=librarian, author_id=author_id, cursor=cursor, page_size=3)
+        walked += [book.id for book in done(step.parsed)]
+        cursor = step.headers.get("X-Next-Cursor")
+    assert len(walked) == len(set(walked)) == 4
+
+
 def two_change_it(librarian: AuthenticatedClient, book: Book) -> None:
     """A change names the version it is made from: the second of two is told that it comes too late."""
     read = get_book.sync_detailed(book.id, client=librarian)
@@ -183,6 +199,7 @@ def walk(url: str, admin_name: str, admin_password: str) -> None:
     for patron in (user, other):
         done(patch_user.sync(patron.id, client=librarian, if_match="*", body=UserPatch(confirmed=True)))
     book, copy = a_book_arrives(librarian, branch, suffix)
+    all_are_walked(librarian, book.contributors[0].author_id, suffix)
     two_change_it(librarian, book)
     a_copy_is_lent_and_comes_back(librarian, jdoe, user, other, copy)
     a_hold_is_collected_and_another_cancelled(librarian, jdoe, user, copy, branch)

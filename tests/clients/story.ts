@@ -85,6 +85,25 @@ async function aBookArrives(librarian: Library, branch: Schemas["Branch"], suffi
   return { book, copy };
 }
 
+/** A page by either name of its size, and every book of an author by a cursor. */
+async function allAreWalked(librarian: Library, author_id: number, suffix: string) {
+  const contributors: Schemas["BookInput"]["contributors"] = [{ author_id, role: "author" }];
+  for (const volume of [1, 2, 3]) {
+    done(await librarian.POST("/books", { body: { title: `Tales ${volume} ${suffix}`, contributors } }));
+  }
+  const paged = await librarian.GET("/books", { params: { query: { author_id, page: 1, page_size: 2 } } });
+  assert.equal(done(paged).length, 2);
+  assert.equal(done(await librarian.GET("/books", { params: { query: { author_id, per_page: 3 } } })).length, 3);
+  const walked: number[] = [];
+  for (let cursor: string | null = "start"; cursor; ) {
+    const query = { author_id, cursor, page_size: 3 };
+    const step: Answer<Schemas["Book"][]> = await librarian.GET("/books", { params: { query } });
+    walked.push(...done(step).map((book) => book.id));
+    cursor = step.response.headers.get("X-Next-Cursor");
+  }
+  assert.deepEqual([walked.length, new Set(walked).size], [4, 4]);
+}
+
 /** A change names the version it is made from: the second of two is told that it comes too late. */
 async function twoChangeIt(librarian: Library, book: Schemas["Book"]) {
   const path = { book_id: book.id };
@@ -180,6 +199,9 @@ async function walk(url: string, adminName: string, adminPassword: string) {
     done(await librarian.PATCH("/users/{user_id}", { params, body: { confirmed: true } }));
   }
   const { book, copy } = await aBookArrives(librarian, branch, suffix);
+  const [melville] = book.contributors;
+  assert(melville);
+  await allAreWalked(librarian, melville.author_id, suffix);
   await twoChangeIt(librarian, book);
   await aCopyIsLentAndComesBack(librarian, jdoe, user, other, copy);
   await aHoldIsCollectedAndAnotherCancelled(librarian, jdoe, user, copy, branch);
