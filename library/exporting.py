@@ -22,8 +22,17 @@ def walk(
     after: int | None = 0
     while after is not None:
         with transaction(session, write=False):
+            _see_one_moment(session)
             books = exports.next_books(session, statement, after)
             found = shown(session, books)
             after = books[-1].id if books else None
         session.expunge_all()
         yield from found
+
+
+def _see_one_moment(session: Session) -> None:
+    """Let all statements of a read see the same: a book is several, and must not be half old and half new."""
+    connection = session.connection()
+    # SQLite does so by itself; PostgreSQL sees each statement's own moment unless told so first of all.
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -1,19 +1,19 @@
 """Files of records are taken in: batches of at most 200, each in a transaction of its own, by a command or a job."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from library.database import CATALOGUE, count_change, transaction
-from library.exchange.readers import Format, Progress, read_records
+from library.exchange.readers import Format, Progress, Source, check_books, read_records
 from library.exchange.records import FormatError, RecordFault
-from library.exchange.rosters import read_roster
+from library.exchange.rosters import check_roster, read_roster
 from library.models import Import, Job, JobKind, OnDuplicate, Outcome
 from library.rules import duplicates, imports, jobs, rosters, uploads
 from library.rules.outcomes import AT_ONCE, Result
@@ -21,6 +21,12 @@ from library.working import insistently
 
 # Position, counted from 1, and the record or why there is none.
 Item = tuple[int, Any]
+# Of records that are written one by one a worker takes fewer at once: whoever is at the desk waits for all of them.
+FEW_AT_ONCE = 50
+# After a batch a worker rests as long as it took, but so long at least and at most.
+SHORTEST_REST, LONGEST_REST = 0.05, 2.0
+# A file may have much in it that is no record: so often a worker says that it is alive, and looks for a cancellation.
+HEARTBEAT_SECONDS = 5.0
 # Told of what became of a batch, in the transaction that keeps it.
 Witness = Callable[[Sequence[Result], int], None]
 
@@ -53,7 +59,8 @@ class Intake:
     dry_run: bool
     witness: Witness = no_witness
     position: int = 0
-    # A dry run takes every batch back, so it must remember by itself what an earlier batch would have added.
+    # A dry run takes every batch back, so it must remember by itself what an earlier batch would have written: the
+    # keys of the whole file, some 200 bytes a record.
     would_be_known: set[Any] = field(default_factory=set)
 
     def take(self, batch: Sequence[Item]) -> list[Result]:
@@ -101,22 +108,24 @@ class Intake:
         for result in results:
             if (result.book_id, result.user_id) in undone:
                 result = replace(result, book_id=None, user_id=None)
-            if result.outcome is not Outcome.FAILED and self.on_duplicate is not OnDuplicate.ADD:
+            if result.outcome in (Outcome.ADDED, Outcome.UPDATED) and self.on_duplicate is not OnDuplicate.ADD:
                 keys = KINDS[self.kind].keys_of(by_position[result.position])
                 if result.outcome is Outcome.ADDED and not self.would_be_known.isdisjoint(keys):
                     result = replace(result, outcome=known_again)
-                self.would_be_known.update(keys)
+                # What is skipped leaves no keys behind.
+                if result.outcome is not Outcome.SKIPPED:
+                    self.would_be_known.update(keys)
             seen.append(result)
         return seen
 
 
-def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Batches of at most 200; what was read before the file turned out unreadable still comes as one."""
+def batches(items: Iterable[Item], size: int = AT_ONCE) -> Iterator[list[Item]]:
+    """Batches of at most so many; what was read before the file turned out unreadable still comes as one."""
     batch: list[Item] = []
     try:
         for item in items:
             batch.append(item)
-            if len(batch) == AT_ONCE:
+            if len(batch) == size:
                 yield batch
                 batch = []
     except (FormatError, OSError):
@@ -128,7 +137,7 @@ def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def read_file(
-    kind: JobKind, path: Path, progress: Progress | None = None, form: Format | None = None, limit: int | None = None
+    kind: JobKind, path: Source, progress: Progress | None = None, form: Format | None = None, limit: int | None = None
 ) -> Any:
     """The records of a file, each with its position; raises FormatError where it is not what it is taken for.
 
@@ -139,16 +148,26 @@ def read_file(
     return read_records(path, progress, form, limit)
 
 
+def check_table(kind: JobKind, path: Source, limit: int) -> None:
+    """Look at the header of a table and at its first `limit` bytes; raises FormatError."""
+    (check_roster if kind is JobKind.IMPORT_USERS else check_books)(path, limit)
+
+
 def _most(size: int) -> int:
     """How much may come out of a compressed file that was sent: records shrink to a fifth, XML to a twentieth."""
     return max(40 * size, 64 * 1024 * 1024)
 
 
+class _Stopped(Exception):
+    """The worker is asked to stop while it reads."""
+
+
 def work_import(session: Session, job: Job, stop: Sequence[int] = ()) -> str | None:
     """Take the file of a claimed job in, from where its last worker was, to its end or until there is a `stop`.
 
-    Returns why it cannot go on, None where all was read. What is kept of a batch is kept with its counts and its place
-    in the file, so that no record is taken twice. Raises NotOurs and Cancelled, which undo the batch at hand.
+    Returns why it cannot go on, None where all was read. It rests between batches, so that others come to write. What
+    is kept of a batch is kept with its counts and its place in the file, so that no record is taken twice. Raises
+    NotOurs and Cancelled, which undo the batch at hand.
     """
     with transaction(session, write=False):
         asked = session.scalars(select(Import).where(Import.job_id == job.id)).one()
@@ -156,42 +175,56 @@ def work_import(session: Session, job: Job, stop: Sequence[int] = ()) -> str | N
     if asked.dry_run and asked.position:
         insistently(session, lambda: uploads.begin_again(session, job.id))
         asked.position = 0
-    read = 0
+    read, heard_at = 0, time.monotonic()
 
     def progress(count: int) -> None:
-        nonlocal read
+        nonlocal read, heard_at
         read += count
+        # It is told of every block, between transactions: a file may be long and hold hardly a record.
+        if time.monotonic() - heard_at >= HEARTBEAT_SECONDS:
+            if stop:
+                raise _Stopped
+            insistently(session, lambda: jobs.count(session, job, datetime.now(UTC)))
+            heard_at = time.monotonic()
 
     def witness(results: Sequence[Result], position: int) -> None:
+        nonlocal heard_at
+        heard_at = time.monotonic()
         outcomes = [result.outcome for result in results]
         done = outcomes.count(Outcome.ADDED) + outcomes.count(Outcome.UPDATED)
         jobs.count(session, job, datetime.now(UTC), len(results), done, outcomes.count(Outcome.SKIPPED))
         uploads.note(session, job.id, results, position, min(read, asked.size))
 
     intake = Intake(session, job.kind, asked.on_duplicate, asked.dry_run, witness)
-    with TemporaryDirectory(prefix="library-import-") as folder:
-        path = Path(folder) / "upload"
-        _put_together(session, job.id, path)
+    few = job.kind is JobKind.IMPORT_USERS or asked.on_duplicate is OnDuplicate.UPDATE
+    # It has no name in any folder: of a worker that is killed nothing stays there.
+    with TemporaryFile() as file:
+        _put_together(session, job.id, file)
         try:
-            items = read_file(job.kind, path, progress, asked.format.value, _most(asked.size))
-            for batch in batches(item for item in items if item[0] > asked.position):
+            items = read_file(job.kind, file.fileno(), progress, asked.format.value, _most(asked.size))
+            left = (item for item in items if item[0] > asked.position)
+            for batch in batches(left, FEW_AT_ONCE if few else AT_ONCE):
                 if stop:
                     return None
+                began = time.monotonic()
                 intake.take(batch)
+                time.sleep(min(max(time.monotonic() - began, SHORTEST_REST), LONGEST_REST))
+        except _Stopped:
+            return None
         except FormatError as error:
             return str(error)
     insistently(session, lambda: uploads.all_read(session, job.id))
     return None
 
 
-def _put_together(session: Session, job_id: int, path: Path) -> None:
+def _put_together(session: Session, job_id: int, file: IO[bytes]) -> None:
     """Write the pieces of an upload into a file, each read by itself: no transaction outlives a piece."""
     number = 0
-    with path.open("wb") as file:
-        while True:
-            with transaction(session, write=False):
-                content = uploads.part(session, job_id, number)
-            if content is None:
-                return
-            file.write(content)
-            number += 1
+    while True:
+        with transaction(session, write=False):
+            content = uploads.part(session, job_id, number)
+        if content is None:
+            break
+        file.write(content)
+        number += 1
+    file.flush()

@@ -17,13 +17,17 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
+from sqlalchemy import select
+from sqlalchemy.sql import Select
 
 from library import create_app
+from library.api.branches import BranchSchema
 from library.api.plumbing.answers import STATUSES
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem
 from library.api.plumbing.examples import UNTOLD
 from library.cli.openapi import derived, stored_form
+from library.models import Branch
 from library.rules.access import ANYONE
 
 ROOT = Path(__file__).parent.parent
@@ -248,6 +252,17 @@ class OldThingById(MethodView):
         """Delete a thing."""
 
 
+@things.route("/old-branches")
+class OldBranches(MethodView):
+    @things.deprecated(date(2025, 1, 1), instead="list_branches")
+    @things.allow("catalogue.read")
+    @things.operation("list_old_branches")
+    @things.lists(BranchSchema, {})
+    def get(self) -> Select[tuple[Branch]]:
+        """List branches as they were listed of old."""
+        return select(Branch)
+
+
 @pytest.fixture(scope="module")
 def with_things() -> Flask:
     app = create_app("testing", DATABASE_URL="sqlite://")
@@ -258,9 +273,13 @@ def with_things() -> Flask:
 def test_a_deprecated_operation_says_so_in_the_document(with_things):
     old = document_of(with_things)["paths"]["/old-things/{thing_id}"]
     assert old["get"]["deprecated"] is True
-    sentence = "Deprecated since 2025-01-01; it may be gone after 2025-07-01; use `get_thing` instead."
+    sentence = "Deprecated since 2025-01-01; it may be gone after 2025-07-01 (UTC); use `get_thing` instead."
     assert old["get"]["description"].startswith(sentence)
-    assert {"Deprecation", "Sunset", "Link"} <= old["get"]["responses"]["204"]["headers"].keys()
+    headers = old["get"]["responses"]["204"]["headers"]
+    assert {"Deprecation", "Sunset"} <= headers.keys()
+    assert "successor" in resolved(document_of(with_things), headers["Link"])["description"]
+    assert "page" not in resolved(document_of(with_things), headers["Link"])["description"]
+    assert "Sunset" not in old["delete"]["responses"]["204"]["headers"]
     assert old["delete"]["description"].startswith("Deprecated since 2025-01-01.")
     assert "deprecated" not in document_of(with_things)["paths"]["/things/{thing_id}"]["get"]
     validate(document_of(with_things))
@@ -271,7 +290,8 @@ def test_a_deprecated_operation_says_so_on_every_answer_and_goes_on_after_its_da
     answer = with_things.test_client().get(f"/old-things/{thing_id}")
     assert answer.status_code == status
     assert answer.headers["Deprecation"] == "@1735689600"
-    assert answer.headers["Sunset"] == "Tue, 01 Jul 2025 00:00:00 GMT"
+    # The first moment after the day up to which the document promises it.
+    assert answer.headers["Sunset"] == "Wed, 02 Jul 2025 00:00:00 GMT"
     assert answer.headers.getlist("Link") == [
         '</redoc>; rel="deprecation"; type="text/html"',
         f'</things/{thing_id}>; rel="successor-version"',
@@ -284,6 +304,40 @@ def test_who_is_not_let_in_reads_it_too(with_things):
     assert answer.headers["Deprecation"] == "@1735689600"
     assert "Sunset" not in answer.headers
     assert answer.headers.getlist("Link") == ['</redoc>; rel="deprecation"; type="text/html"']
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "sent", "status"),
+    [
+        ("HEAD", "", {}, 204),
+        ("GET", "", {"headers": {"Sandbox-Now": "yesterday"}}, 400),
+        ("GET", "?q=%ff", {}, 400),
+        ("GET", "?q=1", {}, 422),
+        ("DELETE", "", {"data": b"x" * 2_000_000}, 413),
+    ],
+)
+def test_who_comes_no_further_than_the_edge_reads_it_too(with_things, method, query, sent, status):
+    answer = with_things.test_client().open(f"/old-things/1{query}", method=method, **sent)
+    assert answer.status_code == status
+    assert answer.headers["Deprecation"] == "@1735689600"
+    assert len([link for link in answer.headers.getlist("Link") if 'rel="deprecation"' in link]) == 1
+
+
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("POST", 405)])
+def test_the_address_of_what_is_deprecated_is_not(with_things, method, status):
+    answer = with_things.test_client().open("/old-things/1", method=method)
+    assert answer.status_code == status
+    assert "Deprecation" not in answer.headers
+
+
+def test_a_deprecated_list_has_links_of_both_kinds(with_things):
+    old = document_of(with_things)["paths"]["/old-branches"]["get"]
+    described = resolved(document_of(with_things), old["responses"]["200"]["headers"]["Link"])["description"]
+    assert "next" in described
+    assert "successor" in described
+    branches = document_of(with_things)["paths"]["/branches"]["get"]
+    described = resolved(document_of(with_things), branches["responses"]["200"]["headers"]["Link"])["description"]
+    assert "successor" not in described
 
 
 def test_what_is_not_deprecated_says_nothing_of_it(with_things):

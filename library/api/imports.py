@@ -1,14 +1,13 @@
 """Imports: files of records that are sent, and taken in by a worker."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from typing import Any
 
 import marshmallow as ma
-from flask import g
+from flask import g, request
 from flask.views import MethodView
 from werkzeug.datastructures import FileStorage
 
@@ -22,8 +21,9 @@ from library.api.plumbing.schemas import RequestSchema
 from library.api.plumbing.uploads import File, FormFlag
 from library.exchange.readers import sniff
 from library.exchange.records import FormatError
+from library.exchange.texts import clean
 from library.extensions import db
-from library.importing import read_file
+from library.importing import check_table
 from library.models import ImportFormat, Job, JobKind, OnDuplicate
 from library.rules import uploads as rules
 
@@ -70,42 +70,63 @@ class ImportInputSchema(RequestSchema):
             raise ma.ValidationError(Fault("A roster is a table: csv.", "unsupported_value"), "format")
 
 
+def receive_and_look() -> None:
+    """Take the body in, and look at the beginning of its file: all of that takes time, and no transaction may wait."""
+    uploads.receive()
+    file = request.files.get("file")
+    is_roster = request.form.get("kind") == ImportKind.PATRONS
+    g.looked_at = None
+    if file is not None and uploads.size_of(file):
+        g.looked_at = _found_in(file, JobKind.IMPORT_USERS if is_roster else JobKind.IMPORT_BOOKS)
+
+
+def _found_in(file: FileStorage, kind: JobKind) -> ImportFormat | FormatError:
+    """What a file is written in, or why it cannot be taken for what it is sent as."""
+    # A byte more than is looked at: the look then ends there, and not at what would seem the end of the file.
+    with TemporaryFile() as head:
+        head.write(next(uploads.pieces(file, HEAD_BYTES + 1), b""))
+        head.flush()
+        file.stream.seek(0)
+        try:
+            found = ImportFormat.CSV if kind is JobKind.IMPORT_USERS else ImportFormat(sniff(head.fileno()))
+            if found is ImportFormat.CSV:
+                check_table(kind, head.fileno(), HEAD_BYTES)
+        except FormatError as error:
+            if kind is JobKind.IMPORT_BOOKS:
+                with suppress(FormatError):
+                    check_table(JobKind.IMPORT_USERS, head.fileno(), HEAD_BYTES)
+                    return FormatError("The file is a roster and holds no books: for patrons send kind=patrons.")
+            return error
+    return found
+
+
+def _format_of(found: ImportFormat | FormatError, named: ImportFormat | None) -> ImportFormat:
+    """What a file is written in; raises Problem where it is not what it is sent as."""
+    if isinstance(found, ImportFormat) and named not in (None, found):
+        found = FormatError(f"The file is not written in {named} but in {found}.")
+    if isinstance(found, FormatError):
+        raise invalid({"file": [Fault(str(found), "unknown_format")]}, "files") from found
+    return found
+
+
+def name_of(file: FileStorage) -> str:
+    """The name of a file without its folders and whatever else a client may put there."""
+    name = clean(re.split(r"[\\/]", file.filename or "")[-1].encode("utf-8", "replace").decode())
+    return name[:200].strip() or "upload"
+
+
 @blp.route("/imports")
 class Imports(MethodView):
-    @blp.allow("imports.write", prepare=uploads.receive)
+    @blp.allow("imports.write", prepare=receive_and_look)
     @blp.arguments(ImportInputSchema, location="files")
     @blp.response(202, JobSchema, location="/jobs/{0.id}")
     def post(self, values: dict[str, Any]) -> Job:
         """Send a file of books or patrons; a worker takes it in, and the job says how far it is."""
         file, kind = values.pop("file"), JOB_KINDS[values.pop("kind")]
         columns = values | {
-            "format": _format_of(file, kind, values.get("format")),
-            "file_name": Path(file.filename or "upload").name[:200],
+            "format": _format_of(g.looked_at, values.get("format")),
+            "file_name": name_of(file),
             "size": uploads.size_of(file),
         }
         parts = uploads.pieces(file, rules.PART_BYTES)
         return rules.start_import(db.session, actor(), kind, columns, parts, g.real_now)
-
-
-def _format_of(file: FileStorage, kind: JobKind, named: ImportFormat | None) -> ImportFormat:
-    """What a file is written in; raises Problem where it is not what it is sent as."""
-    with _head_of(file) as head:
-        try:
-            found = ImportFormat.CSV if kind is JobKind.IMPORT_USERS else ImportFormat(sniff(head))
-            if named not in (None, found):
-                raise FormatError(f"The file is not written in {named} but in {found}.")
-            if found is ImportFormat.CSV:
-                # Its header is judged by reading the first line below it.
-                next(iter(read_file(kind, head, form="csv")), None)
-        except FormatError as error:
-            raise invalid({"file": [Fault(str(error), "unknown_format")]}, "files") from error
-    return found
-
-
-@contextmanager
-def _head_of(file: FileStorage) -> Iterator[Path]:
-    """The first bytes of a file, as a file of their own."""
-    with TemporaryDirectory(prefix="library-upload-") as folder:
-        head = Path(folder) / "head"
-        head.write_bytes(next(uploads.pieces(file, HEAD_BYTES), b""))
-        yield head

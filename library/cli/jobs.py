@@ -4,12 +4,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 from sqlalchemy.orm import Session
 
 from library.cli.circulation import named, night_of
@@ -19,6 +19,7 @@ from library.importing import KINDS, work_import
 from library.models import Job
 from library.rules import jobs as rules
 from library.rules.nightly import Night, steps_of
+from library.rules.outcomes import is_of_the_database
 from library.working import insistently, is_busy, patiently, work_step
 
 PAUSE_SECONDS = 1
@@ -43,9 +44,11 @@ def run(once: bool, with_parent: bool) -> None:
             while not (with_parent and os.getppid() != parent):
                 try:
                     busy, lost = work_next(session), False
-                except OperationalError as error:
+                except (DBAPIError, PendingRollbackError) as error:
+                    if not _is_no_fault_of_the_job(error):
+                        raise
                     if not lost:
-                        click.echo(f"the database does not answer: {first_line(error)}", err=True)
+                        click.echo(f"the database does not answer: {_told(error)}", err=True)
                     busy, lost = False, True
                 if once and not busy:
                     sys.exit(1 if lost else 0)
@@ -83,25 +86,45 @@ def _work(session: Session, job: Job, received: Sequence[int]) -> None:
         else:
             faults = _faults(session, job, night_of(job.runs_as_of or datetime.now(UTC)), received)
     except rules.Cancelled:
-        insistently(session, lambda: rules.stop(session, job, datetime.now(UTC)))
+        _close(session, job, lambda: rules.stop(session, job, datetime.now(UTC)))
         return
     except rules.NotOurs:
-        click.echo(f"job {job.id} was taken over by another worker", err=True)
+        _tell_of_loss(job)
         return
-    except OperationalError as error:
-        if is_busy(error):
-            # Others are at work: whoever comes next goes on, without waiting until this worker counts as gone.
-            patiently(session, lambda: rules.give_back(session, job))
-        raise
     except Exception as error:
+        if _is_no_fault_of_the_job(error):
+            if isinstance(error, DBAPIError) and is_busy(error):
+                # Others are at work: whoever comes next goes on, without waiting until this worker counts as gone.
+                _close(session, job, lambda: rules.give_back(session, job))
+            raise
         # Else the next worker would take it up, and the one after that.
         logger.exception("job %s could not be done", job.id)
         faults = [f"it could not be done: {type(error).__name__}"]
-    with transaction(session, write=True):
-        if received:
-            rules.give_back(session, job)
-        else:
-            rules.finish(session, job, datetime.now(UTC), "; ".join(faults) or None)
+    if received:
+        _close(session, job, lambda: rules.give_back(session, job))
+    else:
+        _close(session, job, lambda: rules.finish(session, job, datetime.now(UTC), "; ".join(faults) or None))
+
+
+def _close(session: Session, job: Job, work: Callable[[], None]) -> None:
+    """Write how the work on a job ends; somebody else may have taken it over at the last moment."""
+    try:
+        insistently(session, work)
+    except rules.NotOurs:
+        _tell_of_loss(job)
+
+
+def _tell_of_loss(job: Job) -> None:
+    click.echo(f"job {job.id} was taken over by another worker", err=True)
+
+
+def _is_no_fault_of_the_job(error: Exception) -> bool:
+    """Whether the database is away or busy: the job is not failed, but taken up again."""
+    return isinstance(error, OperationalError) or is_of_the_database(error)
+
+
+def _told(error: Exception) -> str:
+    return first_line(error) if isinstance(error, DBAPIError) else "the connection was lost"
 
 
 def _faults(session: Session, job: Job, night: Night, received: Sequence[int]) -> list[str]:

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-from library.exchange.readers import Progress, read_table
+from library.exchange.readers import Progress, Source, check_table, read_table
 from library.exchange.records import PatronRecord, RecordFault
 from library.exchange.tables import Table
 from library.exchange.texts import clean
@@ -16,6 +15,7 @@ WIDTHS = {
     "username": 100, "email": 254, "first_name": 100, "last_name": 100, "card_barcode": 50, "category": 100,
     "branch": 100, "expires_on": 10, "birth_date": 10, "phone": 50, "address": 500, "language": 35,
 }  # fmt: skip
+DAYS = ("expires_on", "birth_date")
 # Headings under which people write what stands in these columns.
 HEADINGS = {name: name for name in WIDTHS} | {
     "user_name": "username", "login": "username", "e_mail": "email", "email_address": "email", "mail": "email",
@@ -26,6 +26,8 @@ HEADINGS = {name: name for name in WIDTHS} | {
 }  # fmt: skip
 # A roster names people; who has one name only has it as the last one.
 REQUIRED = ["last_name"]
+# The years that the rest of the house knows.
+FIRST_YEAR, LAST_YEAR = 1900, 2200
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
@@ -34,8 +36,13 @@ class _Bad(Exception):
     """What is wrong with one cell."""
 
 
+def check_roster(path: Source, limit: int) -> None:
+    """Look at the beginning of a roster, as `readers.check_table` does."""
+    check_table(path, HEADINGS, REQUIRED, limit)
+
+
 def read_roster(
-    path: Path, progress: Progress | None = None, limit: int | None = None
+    path: Source, progress: Progress | None = None, limit: int | None = None
 ) -> Iterator[tuple[int, PatronRecord | RecordFault]]:
     """Yield position (from 1, below the header) and content of every row; a bad one costs that row.
 
@@ -50,18 +57,26 @@ def _people(table: Table) -> Iterator[tuple[int, PatronRecord | RecordFault]]:
         if isinstance(row, str):
             yield position, RecordFault(position, row)
             continue
+        person = _person(row)
+        if isinstance(person, str):
+            yield position, RecordFault(position, person, clean(row.get("card_barcode", ""))[:100])
+        else:
+            yield position, person
+
+
+def _person(row: dict[str, str]) -> PatronRecord | str:
+    """A row as a person, or all that is wrong with it; no cell is quoted, for it may say something about a person."""
+    values: dict[str, Any] = {}
+    faults = []
+    for name, width in WIDTHS.items():
         try:
-            yield position, _person(row)
+            text = _text(name, row.get(name, ""), width)
+            values[name] = _day(name, text) if name in DAYS else text
         except _Bad as fault:
-            yield position, RecordFault(position, str(fault), clean(row.get("card_barcode", ""))[:100])
-
-
-def _person(row: dict[str, str]) -> PatronRecord:
-    values: dict[str, Any] = {name: _text(name, row.get(name, ""), width) for name, width in WIDTHS.items()}
-    if not values["last_name"]:
-        raise _Bad("the row has no last_name")
-    values |= {name: _day(name, values[name]) for name in ("expires_on", "birth_date")}
-    return PatronRecord(**values)
+            faults.append(str(fault))
+    if values.get("last_name") == "":
+        faults.append("the row has no last_name")
+    return "; ".join(faults) or PatronRecord(**values)
 
 
 def _text(name: str, cell: str, width: int) -> str:
@@ -75,8 +90,11 @@ def _day(name: str, text: str) -> date | None:
     if not text:
         return None
     try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
     except ValueError:
-        pass
-    raise _Bad(f"{name} is no day such as 2027-12-31: {text!r}")
+        day = None
+    if day is None:
+        raise _Bad(f"{name} is no day such as 2027-12-31")
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise _Bad(f"{name} is not within the years {FIRST_YEAR} to {LAST_YEAR}")
+    return day

@@ -89,8 +89,10 @@ class JobResult(Base):
     position: Mapped[int] = mapped_column(doc="Which record of the file, from 1.")
     outcome: Mapped[Outcome] = mapped_column(enumerated(Outcome, "outcome"), doc="What became of it.")
     reference: Mapped[str] = mapped_column(
-        String(254), default="", doc="What the record calls itself: its control number, or the card; may be empty."
+        String(254), default="", doc="What it calls itself: a control number, else a title; a card. May be empty."
     )
-    reason: Mapped[str] = mapped_column(String(500), default="", doc="Why it failed; empty where it did not.")
+    reason: Mapped[str] = mapped_column(
+        String(500), default="", doc="Why it failed, or by what a patron is known; else empty."
+    )
     book_id: Mapped[int | None] = mapped_column(ForeignKey("books.id", ondelete="SET NULL"), index=True)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)

@@ -8,6 +8,7 @@ from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from library.exchange import numbers
 from library.exchange.records import BookRecord
 from library.models import (
     Author,
@@ -27,25 +28,29 @@ from library.models import (
 )
 from library.rules import catalogue, duplicates, locks, words
 from library.rules.errors import Refused
-from library.rules.outcomes import Result
+from library.rules.outcomes import Result, is_of_the_database
 
 _COLUMNS = ("title", "subtitle", "publisher", "year", "year_text", "edition", "language", "pages", "series")
 
 # What a single record may be refused with: by a constraint, by a rule, or because a value is none of the model's.
 _REFUSALS = (DBAPIError, Refused, ValueError, OverflowError)
+LONGEST_REFERENCE = 100
 Numbered = tuple[int, BookRecord]
 
 
 def import_batch(session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime) -> list[Result]:
     """Take in a batch of (position, record) of at most 200, and say what became of each.
 
-    A record that the database refuses costs that record only; library/rules/duplicates.py says what a duplicate is.
+    A record that the database refuses costs that record only; a database that cannot work now is an error, whatever
+    record it met. library/rules/duplicates.py says what a duplicate is.
     """
     locks.lock_catalogue(session)
     try:
         with session.begin_nested():
             return _import_all(session, batch, on_duplicate, now)
-    except _REFUSALS:
+    except _REFUSALS as error:
+        if is_of_the_database(error):
+            raise
         return [_import_alone(session, numbered, on_duplicate, now) for numbered in batch]
 
 
@@ -54,8 +59,15 @@ def _import_alone(session: Session, numbered: Numbered, on_duplicate: OnDuplicat
     try:
         with session.begin_nested():
             return _import_all(session, [numbered], on_duplicate, now)[0]
-    except _REFUSALS:
-        return Result(position, Outcome.FAILED, record.control_number, "the database refused the record")
+    except _REFUSALS as error:
+        if is_of_the_database(error):
+            raise
+        return Result(position, Outcome.FAILED, _reference(record), "the database refused the record")
+
+
+def _reference(record: BookRecord) -> str:
+    """What a record calls itself: lines of a table seldom have a number."""
+    return record.control_number or record.title[:LONGEST_REFERENCE]
 
 
 def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDuplicate, now: datetime) -> list[Result]:
@@ -91,7 +103,7 @@ def _import_all(session: Session, batch: Sequence[Numbered], on_duplicate: OnDup
         found.append((outcome, earlier if double is None else None, double))
     books |= dict(zip(pending, _add(session, list(pending.values()), now), strict=True))
     return [
-        Result(position, outcome, record.control_number, book_id=double or books[earlier or position])
+        Result(position, outcome, _reference(record), book_id=double or books[earlier or position])
         for (position, record), (outcome, earlier, double) in zip(batch, found, strict=True)
     ]
 
@@ -174,7 +186,7 @@ def _derived(record: BookRecord) -> dict[str, str]:
             (record.title, record.subtitle, record.series, record.publisher, record.year_text, str(record.year or "")),
             (row.name for row in record.contributors),
             record.subjects,
-            (row.value for row in record.identifiers),
+            (numbers.spellings(row.scheme, row.value) for row in record.identifiers),
         ),
     }
 

@@ -78,7 +78,7 @@ def all_read(session: Session, job_id: int) -> None:
 
 def begin_again(session: Session, job_id: int) -> None:
     """Forget the report of a dry run whose worker is gone: it knew by heart what it had seen."""
-    session.connection().execute(delete(JobResult).where(JobResult.job_id == job_id))
+    _drop_report(session, job_id)
     nothing = {"position": 0, "bytes_read": 0, **{outcome.value: 0 for outcome in Outcome}}
     session.connection().execute(update(Import).where(Import.job_id == job_id).values(**nothing))
     session.connection().execute(update(Job).where(Job.id == job_id).values(found=0, done=0, skipped=0))
@@ -98,13 +98,18 @@ def outworn(now: datetime, days: int) -> Select[Any]:
 
 
 def forget(session: Session, _night: Any, job: Job) -> bool:
-    """Delete an import with its report: in pieces, for one statement over a million rows takes long."""
+    """Delete an import with its report."""
     key = job.id
-    some = select(JobResult.id).where(JobResult.job_id == key).limit(DELETED_AT_ONCE)
-    while session.connection().execute(delete(JobResult).where(JobResult.id.in_(some))).rowcount:
-        pass
+    _drop_report(session, key)
     session.connection().execute(delete(Job).where(Job.id == key))
     return True
+
+
+def _drop_report(session: Session, job_id: int) -> None:
+    """Delete a report in pieces: one statement over a million rows takes long."""
+    some = select(JobResult.id).where(JobResult.job_id == job_id).limit(DELETED_AT_ONCE)
+    while session.connection().execute(delete(JobResult).where(JobResult.id.in_(some))).rowcount:
+        pass
 
 
 def is_duplicate_policy_of(kind: JobKind, on_duplicate: OnDuplicate) -> bool:

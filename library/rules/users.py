@@ -12,7 +12,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Select, case, or_, select, update
 from sqlalchemy.orm import Session, raiseload
 
-from library.models import PatronCategory, Role, User, UserSession
+from library.models import JobResult, PatronCategory, Role, User, UserSession
 from library.rules import access, changes, locks, words
 from library.rules.errors import Forbidden, Refusal, Refused, refuses
 
@@ -187,6 +187,8 @@ def delete_user(session: Session, actor: User, user: User) -> None:
         raise Refused([LastAdmin()])
     if actor.id == user.id:
         raise Forbidden("users.write")
+    # The reports of imports name the card.
+    session.connection().execute(update(JobResult).where(JobResult.user_id == user.id).values(reference=""))
     changes.delete(session, user)
 
 

@@ -80,6 +80,7 @@ def test_not_modified(as_patron, make):
         ({"title": "x", "contributors": [{"author_id": 99}]}, "/contributors/0/author_id", "author_not_found"),
         ({"title": "x", "identifiers": [{"scheme": "isbn", "value": "123"}]}, "/identifiers/0/value", "bad_form"),
         ({"title": "x", "identifiers": [{"scheme": "lccn", "value": "---"}]}, "/identifiers/0/value", "bad_form"),
+        ({"title": "x", "identifiers": [{"scheme": "oclc", "value": "abc"}]}, "/identifiers/0/value", "bad_form"),
         ({"title": "x", "identifiers": [{"scheme": "lccn", "value": "ß" * 60}]}, "/identifiers/0/value", "bad_form"),
         ({"title": "x", "identifiers": [{"scheme": "issn", "value": "abc"}]}, "/identifiers/0/value", "bad_form"),
         ({"title": "x", "material_type": "brick"}, "/material_type", "unknown_value"),

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from pymarc import Field, Indicators, MARCReader, Record, Subfield
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 from werkzeug.test import create_environ, run_wsgi_app
 
 from library.api.exports import INCOMPLETE, _begun, _json
@@ -18,7 +18,7 @@ from library.database import make_session, transaction
 from library.exchange.writers import WRITERS
 from library.exporting import walk
 from library.extensions import db
-from library.models import Book
+from library.models import Book, BookSubject, Subject
 from library.rules import exports
 
 EVERY = ["application/json", *WRITERS]
@@ -225,3 +225,30 @@ def test_ten_times_the_books_take_no_more_memory(app, as_librarian, many, media_
     # What was not yet collected counts too: a part of what was made, and never all of it.
     assert peaks[1] - peaks[0] < (lengths[1] - lengths[0]) / 3, (peaks, lengths)
     assert lengths[1] > 7_000_000
+
+
+def test_a_book_that_is_changed_while_it_is_read_comes_whole(session, make):
+    """Its title is one statement and its subjects another: both are of the same moment."""
+    book = make.book(title="Old")
+    session.commit()
+    engine = session.get_bind()
+    changed: list[str] = []
+
+    def change(_connection, _cursor, statement, *_) -> None:
+        if "FROM book_subjects" in statement and not changed:
+            changed.append(statement)
+            with make_session(engine) as other, transaction(other, write=True):
+                subject = Subject(name="New", name_key="new")
+                other.add(subject)
+                other.flush()
+                other.add(BookSubject(book_id=book.id, subject_id=subject.id, position=1))
+
+    event.listen(engine, "before_cursor_execute", change)
+    try:
+        with make_session(engine) as reader:
+            (record,) = walk(reader, {}, exports.records_of)
+            (again,) = walk(reader, {}, exports.records_of)
+    finally:
+        event.remove(engine, "before_cursor_execute", change)
+    assert changed
+    assert (record.subjects, again.subjects) == ([], ["New"])

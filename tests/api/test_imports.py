@@ -13,6 +13,8 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
 from library import importing
+from library.api import imports
+from library.api.imports import HEAD_BYTES
 from library.cli.jobs import work_next
 from library.database import make_session
 from library.extensions import db
@@ -128,6 +130,14 @@ def test_a_table_of_books_is_taken(as_librarian, work):
     assert (book["title"], book["year"], book["contributors"][0]["name"]) == ("Moby-Dick", 1851, "Melville, Herman")
 
 
+def test_without_a_number_a_book_is_referred_to_by_its_title(as_librarian, work):
+    sent = send(as_librarian, f"title\nTypee\n{'Long ' * 30}\n".encode(), "books.csv").json
+    work()
+    first, second = as_librarian.get(f"/jobs/{sent['id']}/results").json
+    assert first["reference"] == "Typee"
+    assert len(second["reference"]) <= 100
+
+
 def test_a_dry_run_writes_the_report_and_nothing_else(as_librarian, work, make, session):
     make.book(title="Known", control_number="n1")
     numbers = [*range(1, 211), 209, 210]
@@ -141,6 +151,19 @@ def test_a_dry_run_writes_the_report_and_nothing_else(as_librarian, work, make, 
     assert session.scalar(select(func.count()).select_from(Book)) == 1
     # Python's clients write True.
     assert send(as_librarian, marc(1), dry_run="True").json["import"]["dry_run"] is True
+
+
+def test_a_dry_run_knows_nobody_by_a_line_that_would_be_skipped(as_librarian, work):
+    lines = ["C1,a@example.org", *(f"X{number}," for number in range(49))]
+    # The second batch: its first line is known by the card, and leaves no address behind by which the last were known.
+    lines += ["C1,b@example.org", *(f"Y{number}," for number in range(49)), "C9,b@example.org"]
+    content = ("card_barcode,email,last_name\n" + "\n".join(f"{line},Mael" for line in lines) + "\n").encode()
+    found = []
+    for dry_run in ("true", "false"):
+        sent = send(as_librarian, content, "roster.csv", kind="patrons", dry_run=dry_run).json
+        work()
+        found.append(counts(as_librarian.get(f"/jobs/{sent['id']}").json))
+    assert found[0] == found[1] == {"added": 100, "updated": 0, "skipped": 1, "failed": 0}
 
 
 ROSTER = """card_barcode,last_name,first_name,email,category,branch,expires_on
@@ -175,6 +198,7 @@ def test_a_roster_makes_patrons(as_librarian, work, make, session):
         (b"", {}, "/file", "empty_file"),
         (b"These are no records.", {}, "/file", "unknown_format"),
         (b"%PDF-1.7 and so on", {}, "/file", "unknown_format"),
+        (b"title\nM\xf6rder\n", {}, "/file", "unknown_format"),
         (marc(1), {"format": "marcxml"}, "/file", "unknown_format"),
         (marc(1), {"kind": "patrons"}, "/file", "unknown_format"),
         (b"colour,shape\nred,round\n", {"kind": "patrons"}, "/file", "unknown_format"),
@@ -192,6 +216,70 @@ def test_what_cannot_be_taken_is_said_before_there_is_a_job(as_librarian, sessio
     assert (answer.status_code, answer.json["errors"][0]["code"]) == (422, code)
     assert answer.json["errors"][0]["pointer"] == member
     assert session.scalar(select(func.count()).select_from(Job)) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "parts", "sentence"),
+    [
+        (ROSTER.encode(), {}, "for patrons send kind=patrons"),
+        (b"PK\x03\x04 and so on", {}, "save the table as CSV (UTF-8)"),
+        (b"PK\x03\x04 and so on", {"kind": "patrons"}, "save the table as CSV (UTF-8)"),
+    ],
+)
+def test_what_to_do_instead_is_said(as_librarian, content, parts, sentence):
+    answer = send(as_librarian, content, "patrons.xlsx", **parts)
+    assert (answer.status_code, answer.json["errors"][0]["code"]) == (422, "unknown_format")
+    assert sentence in answer.json["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_a_large_table_may_have_any_letter_anywhere(as_librarian, shift):
+    # The look at its beginning ends somewhere in a letter of several bytes.
+    content = "last_name\n" + "x" * shift + "\nMörder€\n" * 40_000
+    assert len(content.encode()) > HEAD_BYTES
+    assert send(as_librarian, content.encode(), "roster.csv", kind="patrons").status_code == 202
+
+
+def test_no_transaction_is_open_while_a_file_is_looked_at(as_librarian, monkeypatch):
+    def look(*arguments) -> None:
+        looked.append(db.session().in_transaction())
+        checked(*arguments)
+
+    looked: list[bool] = []
+    checked = imports.check_table
+    monkeypatch.setattr(imports, "check_table", look)
+    assert send(as_librarian, ROSTER.encode(), "roster.csv", kind="patrons").status_code == 202
+    assert looked == [False]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("C:\\Users\\me\\books.mrc", "books.mrc"),
+        ("../../etc/books.mrc", "books.mrc"),
+        ("a\tb\x01c\u200d.mrc", "a bc\u200d.mrc"),
+        ("folder/", "upload"),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_the_name_of_a_file_is_made_clean(sent, kept):
+    assert imports.name_of(FileStorage(io.BytesIO(), sent)) == kept
+
+
+def test_hours_of_empty_lines_can_be_cancelled(as_librarian, work, monkeypatch):
+    content = gzip.compress(b"last_name\n" + b"\n" * 3_000_000)
+    sent = send(as_librarian, content, "roster.csv.gz", kind="patrons").json
+    monkeypatch.setattr(importing, "HEARTBEAT_SECONDS", 0)
+
+    def read(*arguments):
+        # The worker has begun when somebody asks it to stop; there is no record before which it could.
+        as_librarian.post(f"/jobs/{sent['id']}/cancel")
+        return began(*arguments)
+
+    began = importing.read_file
+    monkeypatch.setattr(importing, "read_file", read)
+    work()
+    assert as_librarian.get(f"/jobs/{sent['id']}").json["state"] == "cancelled"
 
 
 def test_a_body_without_a_file_or_of_another_kind_is_refused(as_librarian):

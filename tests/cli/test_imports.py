@@ -4,8 +4,9 @@ import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
+from library import importing
 from library.database import CATALOGUE, generation
 from library.models import (
     Book,
@@ -103,9 +104,13 @@ def test_a_killed_dry_run_looks_again_from_the_start(commands, send, finished):
         assert session.scalar(select(func.count()).select_from(Book)) == 0
 
 
-def test_a_killed_roster_makes_nobody_twice(commands, send, finished):
+def test_a_killed_roster_makes_nobody_twice(commands, send, finished, tmp_path):
     key = send(ROSTER.encode(), JobKind.IMPORT_USERS, "skip")
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    commands.environment["TMPDIR"] = str(folder)
     assert finished((3,)) == 1
+    assert not list(folder.iterdir()), "the names of people do not lie about"
     with commands.session() as session:
         job = session.get_one(Job, key)
         assert (job.state, job.intake.added, job.intake.skipped, job.intake.failed) == (JobState.DONE, 450, 0, 0)
@@ -133,6 +138,48 @@ def test_several_workers_share_several_files(commands, send):
         assert session.scalar(select(func.count()).select_from(Book)) == 900
 
 
+def test_an_import_is_not_failed_by_a_connection_that_is_lost(run, commands, send, session):
+    if session.get_bind().dialect.name != "postgresql":
+        pytest.skip("SQLite has no connection to lose")
+    key = send(b"".join(map(marc, range(1, 301))))
+    struck: list[int] = []
+
+    def strike(connection, _cursor, statement, *_) -> None:
+        if statement.startswith("INSERT INTO books") and not struck:
+            struck.append(connection.connection.dbapi_connection.info.backend_pid)
+            with commands.session() as other:
+                other.execute(select(func.pg_terminate_backend(struck[0])))
+
+    event.listen(commands.engine, "before_cursor_execute", strike)
+    try:
+        result = run("jobs", "run", "--once")
+    finally:
+        event.remove(commands.engine, "before_cursor_execute", strike)
+    assert struck
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert result.output.startswith("the database does not answer: ")
+    job = session.get_one(Job, key)
+    assert (job.state, job.intake.failed) == (JobState.RUNNING, 0)
+    session.execute(update(Job).values(heartbeat_at=datetime.now(UTC) - timedelta(minutes=11)))
+    session.commit()
+    assert run("jobs", "run", "--once").exit_code == 0
+    session.expire_all()
+    assert (job.state, job.intake.added, job.intake.failed) == (JobState.DONE, 300, 0)
+
+
+def test_patrons_are_taken_few_at_once_and_a_worker_rests_between(run, commands, send, monkeypatch):
+    send(ROSTER.encode(), JobKind.IMPORT_USERS, "skip")
+    rests: list[float] = []
+    monkeypatch.setattr(importing.time, "sleep", rests.append)
+    sizes: list[int] = []
+    taken = importing.Intake.take
+    monkeypatch.setattr(importing.Intake, "take", lambda self, batch: sizes.append(len(batch)) or taken(self, batch))
+    assert run("jobs", "run", "--once").exit_code == 0
+    assert sizes == [50] * 9
+    assert len(rests) == 9
+    assert all(0.05 <= rest <= 2 for rest in rests)
+
+
 @pytest.fixture
 def roster(tmp_path):
     path = tmp_path / "roster.csv"
@@ -147,7 +194,7 @@ def test_a_roster_is_taken_from_the_command_line(run, roster, make, session):
     dry = run("users", "import", roster, "--dry-run")
     assert dry.exit_code == 1
     fault, told, nothing = dry.output.splitlines()
-    assert fault == "record 2 (C2): branch: there is none of the name 'Nantucket'"
+    assert fault == "record 2 (C2): branch: there is none of the name 'Nantucket' (there are 'Main')"
     assert told.startswith("added 1, updated 0, skipped 1, failed 1 (3 records")
     assert nothing == "This was a dry run: nothing was written."
     assert session.scalar(select(func.count()).select_from(User)) == 0

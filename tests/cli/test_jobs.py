@@ -229,6 +229,27 @@ def test_a_worker_that_was_too_slow_leaves_the_job_to_who_took_it(run, session, 
     ]
 
 
+def test_a_job_that_is_taken_over_at_its_very_end_does_not_end_the_worker(run, session):
+    first, second = (jobs.start(session, None, JobKind.RENEW, NIGHT, NIGHT) for _ in range(2))
+    session.commit()
+    commits = itertools.count(1)
+
+    def take_over(_session: Session) -> None:
+        # It has only just been claimed, and has nothing to do but to end.
+        if next(commits) == 1:
+            with session.get_bind().begin() as connection:
+                connection.execute(update(Job).where(Job.id == first.id).values(started_at=NIGHT))
+
+    event.listen(Session, "after_commit", take_over)
+    try:
+        result = run("jobs", "run", "--once")
+    finally:
+        event.remove(Session, "after_commit", take_over)
+    assert (result.exit_code, result.output) == (0, f"job {first.id} was taken over by another worker\n")
+    session.expire_all()
+    assert [first.state, second.state] == [JobState.RUNNING, JobState.DONE]
+
+
 def test_a_database_that_does_not_answer_is_one_line(app_in, tmp_path):
     app = app_in(tmp_path)
     with app.app_context():

@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text, update
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 
 from library.database import transaction
 from library.exchange.records import BookRecord, ContributorRecord, IdentifierRecord
@@ -21,7 +23,7 @@ from library.models import (
 )
 from library.rules import catalogue
 from library.rules.imports import import_batch
-from library.rules.outcomes import Result
+from library.rules.outcomes import Result, is_of_the_database
 
 ISBN = "9780141439518"
 
@@ -36,7 +38,7 @@ def take(session, now):
             results = import_batch(session, batch, OnDuplicate(on_duplicate), at)
         session.expunge_all()
         assert [(result.position, result.reference) for result in results] == [
-            (position, record.control_number) for position, record in batch
+            (position, record.control_number or record.title[:100]) for position, record in batch
         ]
         return [result.outcome.value for result in results]
 
@@ -344,6 +346,44 @@ def test_what_one_database_refuses_costs_that_record_only_and_the_other_keeps_it
     answer = take(numbered("a", "A"), bad, numbered("b", "B"))
     assert answer == ["added", "failed" if on_postgres else "added", "added"]
     assert titles() == (["A", "B"] if on_postgres else ["A", bad.title, "B"])
+
+
+def test_a_lock_that_another_holds_is_no_fault_of_a_record(session, make, another, now, on_postgres):
+    book = make.book(title="Old", control_number="n1")
+    session.commit()
+    other = another()
+    # SQLite has one writer: this one begins as a reader, and has to wait for its first word only.
+    impatient = "SET LOCAL lock_timeout = '100ms'" if on_postgres else "PRAGMA busy_timeout = 50"
+    with transaction(other, write=True, keep=False):
+        other.execute(update(Book).where(Book.id == book.id).values(title="Other"))
+        with transaction(session, write=False):
+            session.execute(text(impatient))
+            with pytest.raises(OperationalError):
+                import_batch(session, [(1, numbered("n1", "New"))], OnDuplicate.UPDATE, now)
+    if not on_postgres:
+        with transaction(session, write=False):
+            session.execute(text("PRAGMA busy_timeout = 5000"))
+
+
+@pytest.mark.parametrize(
+    ("orig", "lost", "is_its_fault"),
+    [
+        ({"sqlstate": "40P01"}, False, False),
+        ({"sqlstate": "53100"}, False, False),
+        ({"sqlstate": "57014"}, False, False),
+        ({"sqlstate": "08006"}, False, False),
+        ({"sqlstate": None}, True, False),
+        ({"sqlite_errorcode": 5}, False, False),
+        ({"sqlite_errorcode": 517}, False, False),
+        ({"sqlstate": "22001"}, False, True),
+        ({"sqlite_errorcode": 18}, False, True),
+    ],
+)
+def test_what_is_a_fault_of_the_database(orig, lost, is_its_fault):
+    cause = type("Cause", (Exception,), orig)()
+    assert is_of_the_database(DBAPIError("INSERT", {}, cause, connection_invalidated=lost)) is not is_its_fault
+    assert is_of_the_database(PendingRollbackError())
+    assert not is_of_the_database(ValueError())
 
 
 def test_a_failure_says_where_and_why(session, now):

@@ -1,13 +1,15 @@
 """Taking patrons in: each line with one outcome, staff never touched, and a bad line costs itself only."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 
 from library.database import transaction
 from library.exchange.records import PatronRecord
-from library.models import OnDuplicate, Outcome, Role, User
+from library.models import Job, JobKind, JobResult, OnDuplicate, Outcome, Role, User
+from library.rules import users
 from library.rules.rosters import import_patrons, keys_of
 
 
@@ -58,7 +60,11 @@ def test_without_a_username_a_patron_is_called_after_the_card(session, take):
 @pytest.mark.parametrize("line", [{"card_barcode": "C1"}, {"username": "ISH"}, {"email": "ISH@example.org"}])
 def test_a_patron_is_known_again_by_card_username_or_address(session, make, take, line):
     make.user(username="ish", email="ish@example.org", card_barcode="C1", phone="1", first_name="Ish")
-    assert take(PatronRecord(last_name="New", phone="2", **line)) == [("skipped", "")]
+    (name,) = line
+    known_by = (
+        f"known by its {({'card_barcode': 'card barcode', 'email': 'e-mail address'} | {'username': name})[name]}"
+    )
+    assert take(PatronRecord(last_name="New", phone="2", **line)) == [("skipped", known_by)]
     assert patron(session, "C1").phone == "1"
     assert take(PatronRecord(last_name="New", phone="2", **line), on_duplicate="update") == [("updated", "")]
     user = patron(session, "C1")
@@ -68,7 +74,10 @@ def test_a_patron_is_known_again_by_card_username_or_address(session, make, take
 
 def test_a_double_within_the_batch_is_known_too(session, take):
     one = PatronRecord(last_name="Mael", card_barcode="C1")
-    assert take(one, PatronRecord(last_name="Other", card_barcode="C1")) == [("added", ""), ("skipped", "")]
+    assert take(one, PatronRecord(last_name="Other", card_barcode="C1")) == [
+        ("added", ""),
+        ("skipped", "known by its card barcode"),
+    ]
     assert take(PatronRecord(last_name="Third", card_barcode="C1"), on_duplicate="update") == [("updated", "")]
     assert patron(session, "C1").last_name == "Third"
 
@@ -77,11 +86,87 @@ def test_a_double_within_the_batch_is_known_too(session, take):
 def test_staff_are_never_changed(session, make, take, role):
     make.user(username="boss", card_barcode="C1", role=role, phone="1")
     line = PatronRecord(last_name="X", card_barcode="C1", phone="2")
-    assert take(line) == [("skipped", "")]
-    ((outcome, reason),) = take(line, on_duplicate="update")
-    assert outcome == "failed"
-    assert "staff" in reason
+    for on_duplicate in ("skip", "update"):
+        ((outcome, reason),) = take(line, on_duplicate=on_duplicate)
+        assert outcome == "failed"
+        assert "staff" in reason
     assert (patron(session, "C1").phone, patron(session, "C1").role) == ("1", role)
+
+
+@pytest.mark.parametrize("on_duplicate", ["skip", "update"])
+@pytest.mark.parametrize(
+    ("line", "known_by"), [({"username": "ISH"}, "username"), ({"email": "ish@example.org"}, "e-mail address")]
+)
+def test_whoever_registered_with_an_address_is_not_taken_for_its_owner(
+    session, make, take, line, known_by, on_duplicate
+):
+    make.user(username="ish", email="ish@example.org", card_barcode="P1", confirmed=False, last_name="Stranger")
+    ((outcome, reason),) = take(PatronRecord(last_name="Mael", card_barcode="C1", **line), on_duplicate=on_duplicate)
+    assert (outcome, reason.split(" belongs")[0]) == ("failed", f"this {known_by}")
+    assert "registered itself; confirm it at the desk first" in reason
+    assert patron(session, "P1").last_name == "Stranger"
+    # Whoever has the card in hand was seen by somebody.
+    ((outcome, _),) = take(PatronRecord(last_name="Mael", card_barcode="P1"), on_duplicate=on_duplicate)
+    assert outcome == {"skip": "skipped", "update": "updated"}[on_duplicate]
+
+
+@pytest.mark.parametrize("on_duplicate", ["skip", "update"])
+@pytest.mark.parametrize("line", [{"username": "ISH"}, {"email": "ish@example.org"}])
+def test_nobodys_card_is_changed_by_a_roster(session, make, take, line, on_duplicate):
+    make.user(username="ish", email="ish@example.org", card_barcode="C1")
+    ((outcome, reason),) = take(PatronRecord(last_name="Mael", card_barcode="C2", **line), on_duplicate=on_duplicate)
+    assert outcome == "failed"
+    assert "has another card" in reason
+    assert session.scalars(select(User.card_barcode)).all() == ["C1"]
+
+
+def test_all_that_is_wrong_with_a_line_is_said_at_once(make, take, now):
+    for number in range(12):
+        make.category(name=f"Class {number:02}")
+    make.branch(name="Main")
+    tomorrow = (now + timedelta(days=2)).date()
+    line = PatronRecord(last_name="X", email="nobody", category="Whalers", branch="Nantucket", birth_date=tomorrow)
+    ((outcome, reason),) = take(line)
+    assert outcome == "failed"
+    assert reason.split("; ") == [
+        "email: this is no e-mail address",
+        "birth_date: this day is still to come",
+        "category: there is none of the name 'Whalers' (there are "
+        + ", ".join(f"'Class {number:02}'" for number in range(10))
+        + ", …)",
+        "branch: there is none of the name 'Nantucket' (there are 'Main')",
+    ]
+
+
+def test_a_lock_that_another_holds_is_no_fault_of_a_line(session, another, now, on_postgres):
+    other = another()
+    session.rollback()
+    line = [(1, PatronRecord(last_name="Mael", card_barcode="C1"))]
+    impatient = "SET LOCAL lock_timeout = '100ms'" if on_postgres else "PRAGMA busy_timeout = 50"
+    with transaction(other, write=True, keep=False):
+        other.add(User(username="c1", username_key="c1", card_barcode="C1", created_at=now, words=""))
+        other.flush()
+        # SQLite has one writer: this one begins as a reader, and has to wait for its first word only.
+        with transaction(session, write=False):
+            session.execute(text(impatient))
+            with pytest.raises(OperationalError):
+                import_patrons(session, line, OnDuplicate.SKIP, now)
+    if not on_postgres:
+        with transaction(session, write=False):
+            session.execute(text("PRAGMA busy_timeout = 5000"))
+
+
+def test_who_is_deleted_is_gone_from_the_reports_too(session, make, now):
+    user = make.user(card_barcode="C1")
+    job = Job(kind=JobKind.IMPORT_USERS, created_at=now, intake=None)
+    session.add(job)
+    session.flush()
+    session.add(JobResult(job_id=job.id, position=1, outcome=Outcome.ADDED, reference="C1", user_id=user.id))
+    session.flush()
+    users.delete_user(session, User(role=Role.ADMIN), user)
+    session.commit()
+    (row,) = session.execute(select(JobResult.reference, JobResult.user_id)).all()
+    assert tuple(row) == ("", None)
 
 
 @pytest.mark.parametrize(

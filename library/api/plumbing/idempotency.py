@@ -95,6 +95,7 @@ def _body(uploads: bool) -> list[Any]:
 
 def _hash(file: FileStorage) -> str:
     found = hashlib.sha256()
+    file.stream.seek(0)
     while read := file.stream.read(_AT_ONCE):
         found.update(read)
     file.stream.seek(0)

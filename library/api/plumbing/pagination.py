@@ -66,7 +66,12 @@ def page_schema(
     order = f"Order: names parted by commas, or the parameter repeated; `-` turns one round. If absent: {pages}."
 
     class PageQuerySchema(QuerySchema):
-        page = PageNumber(1, metadata={"description": "Number of the page, from 1, which is meant if absent; one past the end is empty."})
+        page = PageNumber(
+            1,
+            metadata={
+                "description": "Number of the page, from 1, which is meant if absent; one past the end is empty."
+            },
+        )
         page_size = QueryWhole(1, LARGEST_PAGE, metadata={"description": f"Items on a page, {PAGE_SIZE} if absent."})
         per_page = QueryWhole(1, LARGEST_PAGE, metadata={"description": "Another name of page_size; not both."})
         cursor = Text(
