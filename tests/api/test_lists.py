@@ -118,14 +118,16 @@ def test_who_follows_the_links_comes_to_the_end_of_any_list(app, as_patron, make
     monkeypatch.setitem(app.config, "DEEPEST_ROW", 10)
     answer = as_patron.get(f"/subjects?{query}&page=2")
     assert (answer.headers["X-Total-Count"], pagination(answer)["total_pages"]) == ("9", 3)
-    assert "last_page" not in pagination(answer) and set(links_of(answer)) == {"first", "prev", "next"}
+    assert "last_page" not in pagination(answer)
+    assert set(links_of(answer)) == {"first", "prev", "next"}
     answer, seen = as_patron.get(f"/subjects?{query}"), []
     while True:
         seen += [row["id"] for row in answer.json]
         if "next" not in links_of(answer):
             break
         answer = as_patron.get(links_of(answer)["next"])
-    assert len(seen) == 9 and set(seen) == keys
+    assert len(seen) == 9
+    assert set(seen) == keys
 
 
 def test_the_order_of_repeated_values_tells_kept_pages_apart(app, as_patron, make):
