@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, create_engine, func, select
+from sqlalchemy import ForeignKey, Select, create_engine, func, select
 
 from library.models import (
     OPEN_STATES,
@@ -115,7 +115,7 @@ class Facts:
             select(column).where(column.is_not(None))
             for table in Base.metadata.sorted_tables
             for column in table.columns
-            if table is not noun.__table__ and any(key.column is noun.__table__.c.id for key in column.foreign_keys)
+            if table is not noun.__table__ and any(_holds_fast(key, noun) for key in column.foreign_keys)
         ]
         unused = self._some(name, noun).where(*(noun.id.not_in(keys) for keys in referring))
         return self._first(unused.order_by(None).order_by(noun.id.desc()))
@@ -186,6 +186,10 @@ class Facts:
     def part(self, column: Any, outer: Any) -> tuple[int, int] | None:
         """Something that is part of something: the key of the whole, and its own."""
         return self.one(select(outer, column).order_by(column.desc()))
+
+
+def _holds_fast(key: ForeignKey, noun: Any) -> bool:
+    return key.column is noun.__table__.c.id and key.ondelete != "CASCADE"
 
 
 _not_kept = (ItemType.id.is_(None)) | (ItemType.not_for_loan.is_(False))

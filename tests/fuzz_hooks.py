@@ -1,7 +1,8 @@
 """What schemathesis runs beside its calls (SCHEMATHESIS_HOOKS): who speaks, what exists, which refusals are right.
 
-The generator knows the document, not the library: of valid calls it makes three in four with keys, barcodes and sums
-that exist, so that they come through validation to the rules. Calls that are meant to be wrong are left as they are.
+The generator knows the document, not the library: the document's examples and three in four of other valid calls are
+made with keys, barcodes and sums that exist, so that they come through validation to the rules. Calls that are meant to
+be wrong are left as they are.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import schemathesis
+from fuzz_draw import Draw
 from fuzz_facts import NAMED, NOUNS, Facts
 from schemathesis.openapi.checks import RejectedPositiveData
 
@@ -38,6 +40,9 @@ WHOM = r"required:(/patron_id|patron_id)"
 AGAIN = "idempotency_key_reused"
 # Parameters of lists of which a call may name one: three calls in four do.
 ONE_OF = (("page", "cursor"), ("page_size", "per_page"))
+# Things of which no two have the same name, and the members that name them.
+NAMED_ONCE = ("_branch", "_item_type", "_patron_category", "_subject", "_user")
+UNIQUE = {"name", "username", "email", "card_barcode"}
 BEYOND_SCHEMAS = re.compile("|".join((FACTS, FITTING, FILES, WHOM)))
 
 
@@ -66,6 +71,7 @@ class Actor:
 
 actor = Actor()
 facts = Facts(RUN["database_url"], actor.id, RUN["username"] in ("librarian", "admin"))
+draw = Draw(f"{RUN['seed']} {RUN['username']}", RUN["share"])
 
 if actor.password:
 
@@ -92,12 +98,29 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
 
 
 @schemathesis.hook
+def before_add_examples(context: Any, examples: list[Any]) -> None:
+    """Keep as many examples of an operation as the run may try."""
+    if RUN["examples"] is not None:
+        draw.keep(context.operation, examples, RUN["examples"])
+
+
+@schemathesis.hook
+def filter_case(context: Any, case: Any) -> bool:
+    """Leave out what is not drawn."""
+    bounds = case.meta is not None and case.meta.phase.name.value == "coverage"
+    return not bounds or draw.takes(case)
+
+
+@schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Make valid calls of things that exist, and keep the actor from changing the account it speaks for."""
     operation = case.operation.definition.raw.get("operationId", "")
+    facts.looks += 1
     if case.meta is not None and case.meta.generation.mode.is_positive:
-        _with_keys(case)
-        _reach(operation.removeprefix("preview_"), case)
+        if case.meta.phase.name.value == "examples" or facts.looks % 4:
+            _with_keys(case)
+            _with_new_names(operation, case)
+            REACHED.get(operation.removeprefix("preview_"), _leave)(case)
         if case.method == "DELETE" and operation not in REACHED:
             *_, last = case.path_parameters
             case.path_parameters[last] = facts.unused(last) or case.path_parameters[last]
@@ -107,9 +130,6 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 
 
 def _with_keys(case: Any) -> None:
-    facts.looks += 1
-    if facts.looks % 4 == 0:
-        return
     for place in (case.path_parameters, case.query):
         for name in list(place or ()):
             if (key := facts.key(name)) is not None:
@@ -141,9 +161,15 @@ def _fill(value: Any) -> None:
             _fill(inner)
 
 
-def _reach(operation: str, case: Any) -> None:
-    if operation in REACHED and facts.looks % 4:
-        REACHED[operation](case)
+def _with_new_names(operation: str, case: Any) -> None:
+    """Nothing else may bear the name that such a thing is given."""
+    if operation.endswith(NAMED_ONCE) and isinstance(case.body, dict):
+        for member in UNIQUE.intersection(case.body):
+            case.body[member] = f"{actor.name}{facts.looks}{'@example.org' if member == 'email' else ''}"
+
+
+def _leave(case: Any) -> None:
+    pass
 
 
 def _body(**members: Callable[[], Any]) -> Callable[[Any], None]:

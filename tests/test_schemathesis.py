@@ -1,6 +1,7 @@
 """Every operation of the document, called as schemathesis makes up calls, by everybody there is: no check fails.
 
-The calls are seeded and the library is the demo's: a run is repeated by the same command. `--long` makes more of them.
+The calls are seeded and the library is the demo's: a run is repeated by the same command, and the two databases get
+different ones. A short run draws a sample of what there is to try; `--long` tries all of it, and chains calls.
 """
 
 import json
@@ -20,9 +21,14 @@ pytestmark = pytest.mark.fuzz
 
 # Who is above another comes later: what they do to the accounts of others harms no run that is to come.
 ROLES = ("anonymous", "patron", "librarian", "admin")
-SEED = 1876
-MINUTES = {False: 10, True: 120}
-EXAMPLES = {False: 4, True: 60}
+SEEDS = {"sqlite": 1876, "postgres": 1877}
+MINUTES = {False: 5, True: 240}
+# Of a short run, for each role and operation: how many of the document's examples, and how many calls made up. Who may
+# do less meets the same refusal again and again.
+SHORT = {"anonymous": (1, 2), "patron": (1, 2), "librarian": (2, 2), "admin": (2, 3)}
+LONG_MADE_UP = 60
+# The share of values at all their bounds, thousands, that a short run tries.
+SHARE = 1 / 18
 CONFIG = """
 [generation]
 max-examples = {examples}
@@ -32,10 +38,6 @@ database = "none"
 # It would find out how to register, and speak for that account: who is nobody here stays nobody.
 [auth]
 auto-signup = false
-
-# Wrong values at all bounds are refused before any database is asked: a short run tries them on one of the two.
-[phases.coverage.generation]
-mode = "{mode}"
 
 # What a rule refuses (409), what does not exist (404) and what a role may not do (401, 403) is no fault of the call;
 # neither is a version that no longer fits (412). Left out of the default: 429 (this run has no limits) and 5xx.
@@ -69,7 +71,7 @@ def library(new_database, tmp_path_factory) -> Iterator[tuple[Served, Path]]:
 
 
 def phases_of(role: str, long: bool) -> str:
-    """Values at all their bounds, thousands of calls, only for who may do most; a long run does so for everybody."""
+    """Values at all their bounds only for who may do most; a long run does so for everybody."""
     if long:
         return "examples,coverage,fuzzing,stateful"
     return "examples,coverage,fuzzing" if role == "admin" else "examples,fuzzing"
@@ -88,11 +90,13 @@ def test_no_check_of_schemathesis_fails(library, role: str, tmp_path: Path, requ
     server, folder = library
     long = request.config.getoption("--long")
     passwords = json.loads((folder / "quickstart.json").read_text(encoding="utf-8"))
+    database = request.config.getoption("--database")
     run: dict[str, Any] = {"url": f"http://127.0.0.1:{server.port}", "database_url": server.environment["DATABASE_URL"]}
     run |= {"username": role, "password": passwords.get(role), "answers": str(tmp_path / "answers")}
+    shown, made_up = (None, LONG_MADE_UP) if long else SHORT[role]
+    run |= {"seed": SEEDS[database], "examples": shown, "share": 1 if long else SHARE}
     (tmp_path / "run.json").write_text(json.dumps(run), encoding="utf-8")
-    mode = "all" if long or request.config.getoption("--database") == "sqlite" else "positive"
-    config = CONFIG.format(examples=EXAMPLES[long], mode=mode)
+    config = CONFIG.format(examples=made_up)
     (tmp_path / "schemathesis.toml").write_text(config, encoding="utf-8")
     (tmp_path / "openapi.json").write_bytes(server.call("GET", "/openapi.json").data)
     environment = server.environment | {
@@ -101,16 +105,9 @@ def test_no_check_of_schemathesis_fails(library, role: str, tmp_path: Path, requ
         "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)]),
     }
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml"), "run"]
-    command += [
-        str(tmp_path / "openapi.json"),
-        "--url",
-        run["url"],
-        "--phases",
-        phases_of(role, long),
-        "--checks",
-        "all",
-    ]
-    command += ["--checks", "all", "--seed", str(SEED), "--continue-on-failure", "--no-color", "--warnings", "off"]
+    command += [str(tmp_path / "openapi.json"), "--url", run["url"], "--phases", phases_of(role, long)]
+    command += ["--checks", "all", "--seed", str(run["seed"]), "--continue-on-failure", "--no-color"]
+    command += ["--warnings", "off"]
 
     with (tmp_path / "schemathesis.log").open("w+") as log:
         ran = subprocess.run(
