@@ -1,8 +1,11 @@
 """The one place that begins and commits, and the counter of changes of the catalogue."""
 
+import sqlite3
+
 import pytest
 from sqlalchemy import create_engine, event, select, text, update
 
+from library import database
 from library.database import CATALOGUE, count_change, engine_options, generation, make_session, transaction
 from library.models import Branch, Generation, IdentifierScheme, Subject, User
 from library.rules import catalogue, changes, lending, returns
@@ -138,11 +141,18 @@ def test_the_safety_settings_are_on(fresh, on_postgres):
         asked = (
             ("PRAGMA journal_mode", "wal"),
             ("PRAGMA foreign_keys", 1),
-            ("PRAGMA synchronous", 2),
             ("PRAGMA busy_timeout", 30000),
         )
     for statement, value in asked:
         assert fresh.scalar(text(statement)) == value
+
+
+def test_what_is_committed_is_on_the_disk(tmp_path):
+    # The tests' own connections do without, so this one is made by hand.
+    connection = sqlite3.connect(tmp_path / "library.sqlite3")
+    database._make_sqlite_safe(connection, None)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    connection.close()
 
 
 @pytest.mark.parametrize(
