@@ -34,7 +34,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @event.listens_for(Engine, "connect")
 def hurry_sqlite(connection: object, _record: object) -> None:
-    """Wait for no disk: no test cuts the power, and where many run at once writers would wait for one another's disk."""
+    """Wait for no disk: no test cuts the power, and many writers at once would wait for one another."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous=OFF")
 
