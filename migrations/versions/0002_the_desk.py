@@ -101,10 +101,10 @@ SQLITE_COPIES = """CREATE TABLE {name} (
     CONSTRAINT fk_copies_current_branch_id FOREIGN KEY(current_branch_id) REFERENCES branches (id) ON DELETE RESTRICT,
     CONSTRAINT fk_copies_home_branch_id FOREIGN KEY(home_branch_id) REFERENCES branches (id) ON DELETE RESTRICT,
     CONSTRAINT fk_copies_item_type_id FOREIGN KEY(item_type_id) REFERENCES item_types (id) ON DELETE RESTRICT,
-    CONSTRAINT fk_copies_last_seen_branch_id FOREIGN KEY(last_seen_branch_id) REFERENCES branches (id)
-        ON DELETE RESTRICT,
-    CONSTRAINT fk_copies_transit_to_branch_id FOREIGN KEY(transit_to_branch_id) REFERENCES branches (id)
-        ON DELETE RESTRICT,
+    CONSTRAINT fk_copies_last_seen_branch_id
+        FOREIGN KEY(last_seen_branch_id) REFERENCES branches (id) ON DELETE RESTRICT,
+    CONSTRAINT fk_copies_transit_to_branch_id
+        FOREIGN KEY(transit_to_branch_id) REFERENCES branches (id) ON DELETE RESTRICT,
     CONSTRAINT uq_copies_barcode UNIQUE (barcode),
     CONSTRAINT ck_copies_place CHECK (place IN
         ('available', 'on_loan', 'on_hold_shelf', 'in_transit', 'in_process', 'on_order')),
