@@ -26,6 +26,7 @@ from library.models import Base, Generation, Role
 from library.rules import errors
 
 errors.strict = True
+APPEND_ONLY = {"account_entries", "audit_events"}
 
 
 # A shell that starts the tests in the background has SIGINT ignored, and every process of theirs would inherit it.
@@ -127,14 +128,14 @@ def empty(engine: Engine, generation: int = 0) -> None:
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
         tables = filled_tables(connection)
         if engine.dialect.name == "postgresql":
-            if "account_entries" in tables:
-                connection.execute(text("TRUNCATE account_entries CASCADE"))
+            for name in APPEND_ONLY & {*tables}:
+                connection.execute(text(f"TRUNCATE {name} CASCADE"))
             delete_all(connection, tables)
             sequences = "SELECT setval(format('%I', sequencename)::regclass, start_value, false) FROM pg_sequences"
             connection.execute(text(f"{sequences} WHERE last_value IS NOT NULL"))
         else:
             connection.execute(text("PRAGMA defer_foreign_keys=ON"))
-            with ledger_open(connection) if "account_entries" in tables else nullcontext():
+            with append_only_open(connection) if APPEND_ONLY & {*tables} else nullcontext():
                 delete_all(connection, tables)
             connection.execute(text("DELETE FROM sqlite_sequence"))
         connection.execute(Generation.__table__.insert().values(name="catalogue", number=generation))
@@ -156,8 +157,8 @@ def delete_all(connection: Connection, tables: list[str]) -> None:
 
 
 @contextmanager
-def ledger_open(connection: Connection) -> Iterator[None]:
-    """The ledger refuses deletion, as it should: not for a moment."""
+def append_only_open(connection: Connection) -> Iterator[None]:
+    """Ledger and audit refuse deletion, as they should: not for a moment."""
     guards = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%append-only%'"
     triggers = connection.execute(text(guards)).all()
     for name, _ in triggers:

@@ -14,6 +14,9 @@ from library.extensions import db, include_name, migrations_folder
 from library.models import (
     AccountEntry,
     Allocation,
+    ApiKey,
+    AuditEvent,
+    AuditOutcome,
     Base,
     Book,
     Branch,
@@ -28,8 +31,11 @@ from library.models import (
     JobKind,
     JobResult,
     JobState,
+    Mail,
+    MailKind,
     Notice,
     NoticeKind,
+    OneTimeToken,
     OnDuplicate,
     Outcome,
     Override,
@@ -37,6 +43,7 @@ from library.models import (
     PaymentMethod,
     Renewal,
     RenewalChannel,
+    TokenPurpose,
     UploadPart,
     User,
 )
@@ -84,6 +91,12 @@ def populate() -> None:
     make.order(make.librarian(), book)
     make.session_of(make.user())
     make.row(IdempotencyKey(user_id=loan.patron_id, call="POST /loans", key="k", fingerprint="f", created_at=START))
+    make.row(AuditEvent(at=START, action="check_out", outcome=AuditOutcome.DONE, codes=[], members=[]))
+    whose, until = {"user_id": loan.patron_id, "created_at": START}, {"expires_at": START}
+    make.row(ApiKey(name="k", prefix="k", key_hash="h", scopes=[], **whose))
+    purpose = TokenPurpose.PASSWORD_RESET
+    token = make.row(OneTimeToken(purpose=purpose, nonce="n", token_hash="t", **whose, **until))
+    make.row(Mail(kind=MailKind.PASSWORD_RESET, token_id=token.id, **whose))
     session.close()
 
 

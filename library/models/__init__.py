@@ -1,6 +1,7 @@
 """Nouns: every table, under one roof; everyone else writes `from library.models import Loan`."""
 
 from library.models.accounts import AccountEntry, Allocation, ChargeLoan, ChargeReason, EntryKind, PaymentMethod
+from library.models.audit import AuditEvent, AuditOutcome
 from library.models.base import HIGHEST_ID, Base, Moment, Versioned
 from library.models.catalogue import (
     Author,
@@ -21,6 +22,7 @@ from library.models.holds import OPEN_STATES, Hold, HoldEnding, HoldState
 from library.models.idempotency import IdempotencyKey
 from library.models.imports import Import, ImportFormat, JobResult, OnDuplicate, Outcome, UploadPart
 from library.models.jobs import Job, JobKind, JobState, Notice, NoticeKind
+from library.models.keys import ApiKey, Mail, MailKind, OneTimeToken, TokenPurpose
 from library.models.loans import DueChange, Loan, LoanClosing, Override, Renewal, RenewalChannel
 from library.models.orders import Order, OrderLine, OrderStatus
 from library.models.policies import CalendarException, Policy, PolicyKind, TransferLimit
@@ -31,6 +33,9 @@ __all__ = [
     "OPEN_STATES",
     "AccountEntry",
     "Allocation",
+    "ApiKey",
+    "AuditEvent",
+    "AuditOutcome",
     "Author",
     "AuthorKind",
     "Base",
@@ -65,11 +70,14 @@ __all__ = [
     "JobState",
     "Loan",
     "LoanClosing",
+    "Mail",
+    "MailKind",
     "MaterialType",
     "Moment",
     "Notice",
     "NoticeKind",
     "OnDuplicate",
+    "OneTimeToken",
     "Order",
     "OrderLine",
     "OrderStatus",
@@ -85,6 +93,7 @@ __all__ = [
     "Role",
     "SourceRecord",
     "Subject",
+    "TokenPurpose",
     "TransferLimit",
     "UploadPart",
     "User",

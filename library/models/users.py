@@ -95,6 +95,8 @@ class User(Versioned, Base):
     words: Mapped[str] = mapped_column(Text, default="")
     token_version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(doc="When the account was made.")
+    email_verified_at: Mapped[datetime | None] = mapped_column(doc="When the address was proven; null: not yet.")
+    erased_at: Mapped[datetime | None] = mapped_column(doc="When the person was forgotten; only a number is left.")
 
     patron_category: Mapped["PatronCategory | None"] = relationship()
     home_branch: Mapped["Branch | None"] = relationship()
@@ -113,6 +115,8 @@ class UserSession(Base):
     rotated_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
+    # By it people tell a log-in from elsewhere; it goes with the session.
+    client: Mapped[str | None] = mapped_column(String(100), doc="What the program called itself.")
 
     user: Mapped["User"] = relationship(back_populates="sessions")
 

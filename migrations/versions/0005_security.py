@@ -1,0 +1,128 @@
+"""security
+
+Revision ID: 0005
+Revises: 0004
+Create Date: 2026-11-23 02:51:23.869716
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = '0005'
+down_revision = '0004'
+branch_labels = None
+depends_on = None
+
+SQLITE_AUDIT = tuple(
+    f"CREATE TRIGGER audit_events_{change} BEFORE {change} ON audit_events BEGIN"
+    " SELECT RAISE(ABORT, 'the audit is append-only'); END"
+    for change in ("update", "delete")
+)
+POSTGRESQL_AUDIT = (
+    "CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS"
+    " 'BEGIN RAISE EXCEPTION ''the audit is append-only''; END'",
+    "CREATE TRIGGER audit_events_change BEFORE UPDATE OR DELETE ON audit_events"
+    " FOR EACH ROW EXECUTE FUNCTION refuse_audit_change()",
+)
+
+
+def upgrade():
+    op.create_table('audit_events',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('action', sa.String(length=100), nullable=False),
+    sa.Column('outcome', sa.Enum('done', 'refused', name='outcome', native_enum=False, create_constraint=True, length=30), nullable=False),
+    sa.Column('status', sa.Integer(), nullable=True),
+    sa.Column('codes', sa.JSON(), nullable=False),
+    sa.Column('actor_id', sa.Integer(), nullable=True),
+    sa.Column('actor_role', sa.String(length=30), nullable=True),
+    sa.Column('api_key_id', sa.Integer(), nullable=True),
+    sa.Column('object_kind', sa.String(length=60), nullable=True),
+    sa.Column('object_id', sa.Integer(), nullable=True),
+    sa.Column('members', sa.JSON(), nullable=False),
+    sa.Column('request_id', sa.String(length=128), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_audit_events')),
+    sqlite_autoincrement=True
+    )
+    op.create_index(op.f('ix_audit_events_action'), 'audit_events', ['action'], unique=False)
+    op.create_index(op.f('ix_audit_events_actor_id'), 'audit_events', ['actor_id'], unique=False)
+    op.create_index(op.f('ix_audit_events_at'), 'audit_events', ['at'], unique=False)
+    op.create_index('ix_audit_events_object_kind_object_id', 'audit_events', ['object_kind', 'object_id', 'id'], unique=False)
+    op.create_table('api_keys',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('user_id', sa.Integer(), nullable=False),
+    sa.Column('name', sa.String(length=100), nullable=False),
+    sa.Column('prefix', sa.String(length=20), nullable=False),
+    sa.Column('key_hash', sa.String(length=64), nullable=False),
+    sa.Column('scopes', sa.JSON(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('last_used_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_api_keys_user_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_api_keys')),
+    sa.UniqueConstraint('key_hash', name=op.f('uq_api_keys_key_hash')),
+    sqlite_autoincrement=True
+    )
+    op.create_index(op.f('ix_api_keys_user_id'), 'api_keys', ['user_id'], unique=False)
+    op.create_table('one_time_tokens',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('user_id', sa.Integer(), nullable=True),
+    sa.Column('purpose', sa.Enum('password_reset', 'email_verification', name='purpose', native_enum=False, create_constraint=True, length=30), nullable=False),
+    sa.Column('nonce', sa.String(length=64), nullable=False),
+    sa.Column('token_hash', sa.String(length=64), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_one_time_tokens_user_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_one_time_tokens')),
+    sa.UniqueConstraint('token_hash', name=op.f('uq_one_time_tokens_token_hash')),
+    sqlite_autoincrement=True
+    )
+    op.create_index(op.f('ix_one_time_tokens_expires_at'), 'one_time_tokens', ['expires_at'], unique=False)
+    op.create_index(op.f('ix_one_time_tokens_user_id'), 'one_time_tokens', ['user_id'], unique=False)
+    op.create_table('mails',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('kind', sa.Enum('password_reset', 'email_verification', 'registration_refused', 'password_changed', name='kind', native_enum=False, create_constraint=True, length=30), nullable=False),
+    sa.Column('user_id', sa.Integer(), nullable=True),
+    sa.Column('token_id', sa.Integer(), nullable=True),
+    sa.Column('address', sa.String(length=254), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('sent_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('tries', sa.Integer(), nullable=False),
+    sa.Column('next_try_at', sa.DateTime(timezone=True), nullable=True),
+    sa.ForeignKeyConstraint(['token_id'], ['one_time_tokens.id'], name=op.f('fk_mails_token_id'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_mails_user_id'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_mails')),
+    sqlite_autoincrement=True
+    )
+    op.create_index(op.f('ix_mails_next_try_at'), 'mails', ['next_try_at'], unique=False)
+    op.create_index(op.f('ix_mails_token_id'), 'mails', ['token_id'], unique=False)
+    op.create_index(op.f('ix_mails_user_id'), 'mails', ['user_id'], unique=False)
+    op.add_column('user_sessions', sa.Column('client', sa.String(length=100), nullable=True))
+    op.add_column('users', sa.Column('email_verified_at', sa.DateTime(timezone=True), nullable=True))
+    op.add_column('users', sa.Column('erased_at', sa.DateTime(timezone=True), nullable=True))
+    for statement in SQLITE_AUDIT if op.get_bind().dialect.name == "sqlite" else POSTGRESQL_AUDIT:
+        op.execute(statement)
+
+
+def downgrade():
+    op.drop_column('users', 'erased_at')
+    op.drop_column('users', 'email_verified_at')
+    op.drop_column('user_sessions', 'client')
+    op.drop_index(op.f('ix_mails_user_id'), table_name='mails')
+    op.drop_index(op.f('ix_mails_token_id'), table_name='mails')
+    op.drop_index(op.f('ix_mails_next_try_at'), table_name='mails')
+    op.drop_table('mails')
+    op.drop_index(op.f('ix_one_time_tokens_user_id'), table_name='one_time_tokens')
+    op.drop_index(op.f('ix_one_time_tokens_expires_at'), table_name='one_time_tokens')
+    op.drop_table('one_time_tokens')
+    op.drop_index(op.f('ix_api_keys_user_id'), table_name='api_keys')
+    op.drop_table('api_keys')
+    op.drop_index('ix_audit_events_object_kind_object_id', table_name='audit_events')
+    op.drop_index(op.f('ix_audit_events_at'), table_name='audit_events')
+    op.drop_index(op.f('ix_audit_events_actor_id'), table_name='audit_events')
+    op.drop_index(op.f('ix_audit_events_action'), table_name='audit_events')
+    op.drop_table('audit_events')
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_audit_change()")
