@@ -6,21 +6,21 @@ A setting is read, the later winning, from its default here, from `settings.cfg`
 
 import os
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from click import ClickException
 from limits import parse as parse_limit
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from library.postmen import postman_of
+from library.sources import ConfigurationError, from_environment, from_file, kept_key
+
 VERSION = "0.1.0"
 SHORTEST_SECRET = 32
-BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "REDIS_URL")
 NEVER_ZERO = (
     "ACCESS_TOKEN_SECONDS",
     "REFRESH_TOKEN_SECONDS",
@@ -31,11 +31,10 @@ NEVER_ZERO = (
 )
 # As browsers send it: a scheme, a host and maybe a port, without a path.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
+# An address, or a name before it in angle brackets.
+_SENDER = re.compile(r"[^\s@<>]+@[^\s@<>]+|[^<>\r\n]*<[^\s@<>]+@[^\s@<>]+>")
+_PUBLIC_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 UNSAFE_SECRETS = ("change", "secret", "default", "example", "password")
-
-
-class ConfigurationError(ClickException):
-    """A setting is missing, unsafe or unreadable; the text is one line for the person who starts the server."""
 
 
 class Default:
@@ -43,24 +42,36 @@ class Default:
 
     DATABASE_URL: str = ""
     SECRET_KEY: str = ""
+    SECRET_KEY_PREVIOUS: str = ""
     REDIS_URL: str = ""
     NAME: str = "Library"
     CURRENCY: str = "EUR"
     PUBLIC_CATALOGUE: bool = False
     SELF_REGISTRATION: bool = True
     SELF_REGISTERED_MAY_BORROW: bool = False
+    REQUIRE_EMAIL_VERIFICATION: bool = False
+    SELF_CHECKOUT: bool = False
     PASSWORD_MIN_LENGTH: int = 8
+    REFUSE_COMMON_PASSWORDS: bool = False
     ACCESS_TOKEN_SECONDS: int = 3600
     REFRESH_TOKEN_SECONDS: int = 30 * 24 * 3600
+    API_KEY_DAYS: int = 365
     LIMITS_ENABLED: bool = True
     LIMIT_ANONYMOUS: str = "200 per day"
     LIMIT_PATRON: str = "3000 per hour"
     LIMIT_STAFF: str = "60000 per hour"
     LIMIT_LOGIN_PAIR: str = "5 per 10 minutes"
     LIMIT_LOGIN_ADDRESS: str = "50 per 10 minutes"
+    LIMIT_REGISTRATION: str = "20 per hour"
+    LIMIT_REFRESH: str = "600 per hour"
+    LIMIT_MAIL_PAIR: str = "3 per hour"
+    LIMIT_MAIL_ADDRESS: str = "20 per hour"
     TRUSTED_NETWORKS: str = ""
     TRUSTED_PROXIES: int = 0
     CORS_ORIGINS: str = ""
+    MAIL_URL: str = "console:"
+    MAIL_FROM: str = "library@localhost"
+    PUBLIC_URL: str = ""
     CACHE_SECONDS: int = 60
     DEEPEST_ROW: int = 100_000
     LARGEST_BODY: int = 256 * 1024
@@ -92,6 +103,8 @@ class Production(Default):
     """A library's server: refuses to start unsafely."""
 
     PASSWORD_MIN_LENGTH = 15
+    REFUSE_COMMON_PASSWORDS = True
+    MAIL_URL = ""
 
 
 ENVIRONMENTS: Mapping[str, type[Default]] = {
@@ -128,14 +141,14 @@ def configure(target: dict[str, Any], name: str | None, instance: Path, override
     """Fill `target`, an application's configuration, for the environment `name`."""
     default = environment(name)
     settings = settings_of(default)
-    settings |= _from_file(instance / "settings.cfg", settings)
-    settings |= _from_environment(settings)
+    settings |= from_file(instance / "settings.cfg", settings)
+    settings |= from_environment(settings)
     settings |= {key: value for key, value in overrides.items() if key in settings}
     _refuse_unusable(settings)
     if default is Production:
         _refuse_unsafe(settings)
     if not settings["SECRET_KEY"]:
-        settings["SECRET_KEY"] = _kept_key(instance / "secret_key")
+        settings["SECRET_KEY"] = kept_key(instance / "secret_key")
     settings["DATABASE_URL"] = database_url(settings["DATABASE_URL"], instance)
     target.update(settings)
     target.update(overrides)
@@ -167,6 +180,9 @@ def _refuse_unusable(settings: Mapping[str, Any]) -> None:
         "CORS_ORIGINS": origins,
         "DATABASE_URL": _check_database,
         "REDIS_URL": _check_redis,
+        "MAIL_URL": lambda url: url and postman_of(url),
+        "MAIL_FROM": _check_sender,
+        "PUBLIC_URL": _check_public_url,
     }
     for name, check in checks.items():
         try:
@@ -202,86 +218,44 @@ def _check_redis(url: str) -> None:
         raise ValueError(url)
 
 
+def _check_sender(text: str) -> None:
+    if not _SENDER.fullmatch(text):
+        raise ValueError(text)
+
+
+def _check_public_url(url: str) -> None:
+    if url and not _PUBLIC_URL.fullmatch(url):
+        raise ValueError(url)
+
+
+def secret_keys(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The key that signs, and behind it the one before, under which what was signed is still believed."""
+    keys = settings["SECRET_KEY"], settings["SECRET_KEY_PREVIOUS"]
+    return tuple(key for key in keys if key)
+
+
 def _refuse_unsafe(settings: Mapping[str, Any]) -> None:
-    key = settings["SECRET_KEY"]
-    if not key:
+    if not settings["SECRET_KEY"]:
         raise ConfigurationError("production needs SECRET_KEY: at least 32 random characters")
-    if len(key) < SHORTEST_SECRET or len(set(key)) < 10 or any(word in key.lower() for word in UNSAFE_SECRETS):
-        raise ConfigurationError(
-            f"SECRET_KEY is not safe: production needs at least {SHORTEST_SECRET} random characters"
-        )
+    for name in ("SECRET_KEY", "SECRET_KEY_PREVIOUS"):
+        if settings[name] and not _is_safe(settings[name]):
+            raise ConfigurationError(
+                f"{name} is not safe: production needs at least {SHORTEST_SECRET} random characters"
+            )
     if not settings["DATABASE_URL"]:
         raise ConfigurationError("production needs DATABASE_URL, for example postgresql://library@localhost/library")
     if settings["DEBUG"] or settings["TESTING"]:
         raise ConfigurationError("production does not run with DEBUG or TESTING on")
     if settings["SANDBOX_CLOCK"]:
         raise ConfigurationError("production keeps real time: it does not run with SANDBOX_CLOCK on")
+    if settings["MAIL_URL"] == "console:":
+        raise ConfigurationError(
+            "production does not print mails, which hold tokens: MAIL_URL needs smtp:// or file:///"
+        )
+    if settings["REQUIRE_EMAIL_VERIFICATION"] and not settings["MAIL_URL"]:
+        raise ConfigurationError("REQUIRE_EMAIL_VERIFICATION needs MAIL_URL: without mail nobody could log in")
 
 
-def _kept_key(path: Path) -> str:
-    """The instance's own key, made on first use and readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
-    return path.read_text(encoding="ascii").strip()
-
-
-def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    found: dict[str, Any] = {}
-    try:
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {}, found)
-    except Exception as error:  # whatever a line of Python may raise
-        raise ConfigurationError(f"settings.cfg cannot be read: {error}") from error
-    unknown = sorted(name for name in found if name.isupper() and name not in known)
-    if unknown:
-        raise ConfigurationError(f"settings.cfg names unknown settings: {', '.join(unknown)}")
-    return {name: value for name, value in found.items() if name in known}
-
-
-def _from_environment(known: Mapping[str, Any]) -> dict[str, Any]:
-    found = {}
-    for name, default in known.items():
-        text = _environment_text(f"LIBRARY_{name}")
-        if text is None and name in BARE_NAMES:
-            text = _environment_text(name)
-        if text is not None:
-            found[name] = _parsed(name, text, type(default))
-    return found
-
-
-def _environment_text(name: str) -> str | None:
-    path = os.environ.get(f"{name}_FILE")
-    if path:
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigurationError(f"{name}_FILE cannot be read: {error.strerror}") from error
-    return os.environ.get(name)
-
-
-def _parsed(name: str, text: str, kind: type) -> Any:
-    if kind is bool:
-        words = {
-            "1": True,
-            "true": True,
-            "yes": True,
-            "on": True,
-            "0": False,
-            "false": False,
-            "no": False,
-            "off": False,
-        }
-        if text.lower() not in words:
-            raise ConfigurationError(f"LIBRARY_{name} is {text!r}: write true or false")
-        return words[text.lower()]
-    if kind is int:
-        try:
-            return int(text)
-        except ValueError:
-            raise ConfigurationError(f"LIBRARY_{name} is {text!r}: write a whole number") from None
-    return text
+def _is_safe(key: str) -> bool:
+    guessable = any(word in key.lower() for word in UNSAFE_SECRETS)
+    return len(key) >= SHORTEST_SECRET and len(set(key)) >= 10 and not guessable

@@ -72,8 +72,7 @@ def init_app(app: Flask) -> None:
     settings["JWT_ALGORITHM"] = "HS256"
     settings["JWT_ACCESS_TOKEN_EXPIRES"] = timedelta(seconds=settings["ACCESS_TOKEN_SECONDS"])
     settings["JWT_REFRESH_TOKEN_EXPIRES"] = timedelta(seconds=settings["REFRESH_TOKEN_SECONDS"])
-    settings["JWT_ENCODE_ISSUER"] = settings["JWT_DECODE_ISSUER"] = "library"
-    settings["JWT_ENCODE_AUDIENCE"] = settings["JWT_DECODE_AUDIENCE"] = "library"
+    settings["JWT_ENCODE_ISSUER"] = settings["JWT_ENCODE_AUDIENCE"] = "library"
     _init_database(app)
     migrate.init_app(app, db, directory=str(migrations_folder()))
     jwt.init_app(app)

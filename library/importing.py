@@ -15,7 +15,7 @@ from library.exchange.readers import Format, Progress, Source, check_books, read
 from library.exchange.records import FormatError, RecordFault
 from library.exchange.rosters import check_roster, read_roster
 from library.models import Import, Job, JobKind, OnDuplicate, Outcome
-from library.rules import duplicates, imports, jobs, rosters, uploads
+from library.rules import audit, duplicates, imports, jobs, rosters, uploads
 from library.rules.outcomes import AT_ONCE, Result
 from library.working import insistently
 
@@ -27,6 +27,7 @@ FEW_AT_ONCE = 50
 SHORTEST_REST, LONGEST_REST = 0.05, 2.0
 # A file may have much in it that is no record: so often a worker says that it is alive, and looks for a cancellation.
 HEARTBEAT_SECONDS = 5.0
+CHANGING = (Outcome.ADDED, Outcome.UPDATED)
 # Told of what became of a batch, in the transaction that keeps it.
 Witness = Callable[[Sequence[Result], int], None]
 
@@ -59,6 +60,8 @@ class Intake:
     dry_run: bool
     witness: Witness = no_witness
     position: int = 0
+    # The job that takes the file in; None for a command.
+    job_id: int | None = None
     # A dry run takes every batch back, so it must remember by itself what an earlier batch would have written: the
     # keys of the whole file, some 200 bytes a record.
     would_be_known: set[Any] = field(default_factory=set)
@@ -76,6 +79,9 @@ class Intake:
 
         def write_and_tell() -> list[Result]:
             results = write()
+            if any(result.outcome in CHANGING for result in results):
+                role, kind = (audit.JOB, Job.__tablename__) if self.job_id else (audit.COMMAND, None)
+                audit.write_done(self.session, self.kind.value, role, datetime.now(UTC), kind, self.job_id)
             self.witness(results, last)
             return results
 
@@ -92,9 +98,7 @@ class Intake:
 
     def _write(self, records: Sequence[Item]) -> list[Result]:
         results = KINDS[self.kind].take(self.session, records, self.on_duplicate, datetime.now(UTC))
-        if self.kind is JobKind.IMPORT_BOOKS and any(
-            result.outcome in (Outcome.ADDED, Outcome.UPDATED) for result in results
-        ):
+        if self.kind is JobKind.IMPORT_BOOKS and any(result.outcome in CHANGING for result in results):
             # Books come in by bulk inserts, which the listener that counts changes does not see.
             count_change(self.session, CATALOGUE)
         return results
@@ -108,7 +112,7 @@ class Intake:
         for result in results:
             if (result.book_id, result.user_id) in undone:
                 result = replace(result, book_id=None, user_id=None)
-            if result.outcome in (Outcome.ADDED, Outcome.UPDATED) and self.on_duplicate is not OnDuplicate.ADD:
+            if result.outcome in CHANGING and self.on_duplicate is not OnDuplicate.ADD:
                 keys = KINDS[self.kind].keys_of(by_position[result.position])
                 if result.outcome is Outcome.ADDED and not self.would_be_known.isdisjoint(keys):
                     result = replace(result, outcome=known_again)
@@ -195,7 +199,7 @@ def work_import(session: Session, job: Job, stop: Sequence[int] = ()) -> str | N
         jobs.count(session, job, datetime.now(UTC), len(results), done, outcomes.count(Outcome.SKIPPED))
         uploads.note(session, job.id, results, position, min(read, asked.size))
 
-    intake = Intake(session, job.kind, asked.on_duplicate, asked.dry_run, witness)
+    intake = Intake(session, job.kind, asked.on_duplicate, asked.dry_run, witness, job_id=job.id)
     few = job.kind is JobKind.IMPORT_USERS or asked.on_duplicate is OnDuplicate.UPDATE
     # It has no name in any folder: of a worker that is killed nothing stays there.
     with TemporaryFile() as file:

@@ -5,13 +5,16 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from library.database import transaction
+from library.logs import told
 from library.models import JobKind
+from library.rules import audit
 from library.rules.jobs import NotOurs
 from library.rules.nightly import STEPS, Night, Part
 
@@ -19,6 +22,8 @@ Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 TRIES = 4
+# What only forgets leaves no rows behind.
+FORGETTING = (JobKind.PURGE,)
 # PostgreSQL's serialization failure, deadlock and lock time-out; SQLite's busy. A statement that took too long.
 BUSY_STATES, SQLITE_BUSY, TOO_SLOW = ("40001", "40P01", "55P03"), 5, "57014"
 
@@ -38,6 +43,16 @@ class Tally:
         return f"{counted}, failed {self.failed}: {self.first_fault}" if self.failed else counted
 
 
+@dataclass(frozen=True)
+class Task:
+    """A part of a step, the night that does it, and the role for which it is done."""
+
+    kind: JobKind
+    part: Part
+    night: Night
+    role: str
+
+
 # Told of each record in the transaction that does it: it found one, did one, left one.
 Witness = Callable[[Session, int, int, int], None]
 
@@ -52,8 +67,11 @@ def work_step(
     night: Night,
     witness: Witness = no_witness,
     stop: Sequence[int] = (),
+    role: str = audit.JOB,
 ) -> Tally:
     """Do one step of the night to its end, or until there is something in `stop`, and count.
+
+    The audit has a row of each record done, by this `role`.
 
     A record that another holds on to is left to the next run. One that fails is logged and costs itself only.
     """
@@ -67,14 +85,15 @@ def work_step(
             for key in keys:
                 if stop:
                     return tally
-                _work_record(session, part, night, key, witness, tally)
+                _work_record(session, Task(kind, part, night, role), key, witness, tally)
     return tally
 
 
-def _work_record(session: Session, part: Part, night: Night, key: int, witness: Witness, tally: Tally) -> None:
+def _work_record(session: Session, task: Task, key: int, witness: Witness, tally: Tally) -> None:
+    part = task.part
     tally.found += 1
     try:
-        done = patiently(session, lambda: _do(session, part, night, key, witness))
+        done = patiently(session, lambda: _do(session, task, key, witness))
         tally.done, tally.skipped = tally.done + bool(done), tally.skipped + (not done)
         if done is None:
             patiently(session, lambda: witness(session, 1, 0, 1))
@@ -84,7 +103,7 @@ def _work_record(session: Session, part: Part, night: Night, key: int, witness: 
         if isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) != TOO_SLOW:
             # The database is gone.
             raise
-        logger.exception("%s %s could not be done", part.table.__tablename__, key)
+        logger.error("%s %s could not be done\n%s", part.table.__tablename__, key, told(error))
         tally.failed += 1
         tally.first_fault = tally.first_fault or f"{part.table.__tablename__} {key}: {type(error).__name__}"
         with transaction(session, write=True):
@@ -94,8 +113,11 @@ def _work_record(session: Session, part: Part, night: Night, key: int, witness: 
         session.expunge_all()
 
 
-def _do(session: Session, part: Part, night: Night, key: int, witness: Witness) -> bool:
-    done = part.do(session, night, key)
+def _do(session: Session, task: Task, key: int, witness: Witness) -> bool:
+    done = task.part.do(session, task.night, key)
+    if done and task.kind not in FORGETTING:
+        table = task.part.table.__tablename__
+        audit.write_done(session, task.kind.value, task.role, datetime.now(UTC), table)
     witness(session, 1, int(done), int(not done))
     return done
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from hashing import commits_of
+from hashing import AUDIT, commits_of
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
@@ -61,8 +61,11 @@ class DocumentedClient(FlaskClient):
         before = len(kept)
         response = super().open(*args, headers=headers, **kwargs)
         if response.status_code >= 400 and response.request.path not in REFUSED_AND_KEPT:
-            assert not kept[before:], f"{response.request.path} answers {response.status_code} and has changed rows"
-        check(self.application, response)
+            changed = [statement for statement in kept[before:] if f" {AUDIT} " not in statement]
+            assert not changed, f"{response.request.path} answers {response.status_code} and has changed rows"
+        operation = check(self.application, response)
+        written = sum(f"INSERT INTO {AUDIT} " in statement for statement in kept[before:])
+        assert written == audited(operation, response), f"{operation}: {response.status_code}, {written} audit rows"
         return response
 
     def change(self, path: str, method: str = "PATCH", tag: str = "*", **kwargs: Any) -> TestResponse:
@@ -70,13 +73,30 @@ class DocumentedClient(FlaskClient):
         return self.open(path, method=method, headers={"If-Match": tag}, **kwargs)
 
 
-def check(app: Flask, response: TestResponse) -> None:
-    """Hold an answer against the document."""
+def audited(operation: dict[str, Any] | None, response: TestResponse) -> int:
+    """How many rows the audit must have of a call: one of each change, and of each refusal that it keeps."""
+    if operation is None or operation["operationId"].startswith("preview_"):
+        return 0
+    if "Idempotency-Replayed" in response.headers:
+        return 0
+    status, changes = response.status_code, response.request.method not in ("GET", "HEAD", "OPTIONS")
+    if status < 400:
+        return int(changes)
+    open_to_all = not operation["security"]
+    if status == 422:
+        return int(changes and any(error["code"] == "wrong_password" for error in response.json["errors"]))
+    if status == 401:
+        return int(changes and open_to_all)
+    return int(status == 403 or (status in (409, 412) and changes and not open_to_all))
+
+
+def check(app: Flask, response: TestResponse) -> dict[str, Any] | None:
+    """Hold an answer against the document; the operation that gave it, None where there is none."""
     request = response.request
     if request.method == "OPTIONS" and response.status_code == 204:
         # About an address, not about an operation.
         assert "OPTIONS" in response.headers["Allow"]
-        return
+        return None
     adapter = app.url_map.bind("localhost")
     try:
         rule, _ = adapter.match(request.path, method=request.method, return_rule=True)
@@ -84,11 +104,11 @@ def check(app: Flask, response: TestResponse) -> None:
         assert response.status_code in (400, 404, 405, 413, 308), response.status_code
         if request.method != "HEAD":
             _check_body(app, response, ["components", "schemas", "Problem"])
-        return
+        return None
     path = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].flask_plugin.flaskpath2openapi(rule.rule)
     operations = _document(app)["paths"].get(path)
     if operations is None:
-        return
+        return None
     # HEAD is GET without the body.
     method = request.method.lower().replace("head", "get")
     operation = operations[method]
@@ -97,7 +117,7 @@ def check(app: Flask, response: TestResponse) -> None:
     seen[operation["operationId"]].add(response.status_code)
     assert response.headers["X-Request-ID"]
     if not response.data:
-        return
+        return operation
     answer = operation["responses"][status]
     where = ["paths", path, method, "responses", status]
     if "$ref" in answer:
@@ -109,6 +129,7 @@ def check(app: Flask, response: TestResponse) -> None:
     if response.mimetype == "application/json" and "ETag" in response.headers:
         version = response.headers["ETag"].strip('"').split("-")[0]
         assert response.headers["ETag"] == f'"{tag_of(response.data, int(version))}"'
+    return operation
 
 
 def _check_body(app: Flask, response: TestResponse, where: list[str]) -> None:

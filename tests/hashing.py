@@ -8,11 +8,17 @@ from flask import Flask
 from sqlalchemy import Connection, Engine, event, select, text
 
 from library.extensions import db
-from library.models import Base
+from library.models import AuditEvent, Base
+
+AUDIT = AuditEvent.__tablename__
 
 
 def hash_of_tables(engine: Engine, *without: str) -> str:
-    """A hash over every row of every table `without` some, and on SQLite over the keys given out so far."""
+    """A hash over every row of every table `without` some, and on SQLite over the keys given out so far.
+
+    The audit is left out: what it keeps of a refused call, DocumentedClient counts.
+    """
+    without = (*without, AUDIT)
     found = hashlib.blake2b()
     with engine.connect() as connection:
         for table in Base.metadata.sorted_tables:

@@ -157,6 +157,42 @@ def test_two_admins_who_demote_each_other_leave_one(served: Served, token):
     assert len(admins) == 2
 
 
+def insisted(call: Any) -> Answer:
+    """The answer of a call that is made again while too many others want the same."""
+    while "Retry-After" in (answer := call()).headers:
+        pass
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/users/{}", {"role": "librarian"}),
+        ("PATCH", "/users/{}", {"active": False}),
+        ("POST", "/users/{}/erase", {"password": "password123"}),
+    ],
+    ids=["demoted", "deactivated", "erased"],
+)
+def test_of_twenty_admins_who_all_go_at_once_one_stays(served: Served, method: str, path: str, body: dict):
+    names = [f"admin{number}" for number in range(20)]
+    first = served.admin("password123")
+    for name in names[1:]:
+        made = served.call("POST", "/users", {"username": name, "password": "password123", "role": "admin"}, first)
+        assert made.status == 201
+    tokens = [first, *(served.log_in(name, "password123") for name in names[1:])]
+    ids = [served.call("GET", "/users/me", token=token).json["id"] for token in tokens]
+    calls = [
+        partial(served.call, method, path.format(key), body, token, {"If-Match": "*"})
+        for key, token in zip(ids, tokens, strict=True)
+    ]
+    answers = at_once([partial(insisted, call) for call in calls], threads=20)
+    assert sorted(answer.status for answer in answers) == [200] * 19 + [409]
+    kept = next(at for at, answer in enumerate(answers) if answer.status == 409)
+    assert [reason["code"] for reason in answers[kept].json["errors"]] == ["last_admin"]
+    left = served.call("GET", "/users?role=admin&active=true", token=tokens[kept]).json
+    assert [user["id"] for user in left] == [ids[kept]]
+
+
 class Desk:
     """A branch of a real library, open to everybody at once: with a book, its copies and patrons."""
 

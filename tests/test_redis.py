@@ -118,13 +118,13 @@ def redis(tmp_path: Path) -> Iterator[OwnRedis]:
 
 @pytest.fixture
 def serve(new_database, tmp_path: Path, redis: OwnRedis) -> Iterator[Serve]:
-    """Call it with settings for a server of one worker, on a database of its own and the test's Redis."""
+    """Call it with settings for a server, of one worker, on a database of its own and the test's Redis."""
     running: list[Served] = []
 
-    def serve(**settings: str) -> Served:
+    def serve(workers: int = 1, **settings: str) -> Served:
         folder = tmp_path / f"instance-{len(running)}"
         folder.mkdir()
-        running.append(start(folder, new_database(), redis, 1, **settings))
+        running.append(start(folder, new_database(), redis, workers, **settings))
         return running[-1]
 
     yield serve
@@ -191,11 +191,63 @@ def test_log_ins_are_counted_and_cleared_over_workers(desks: Desks):
 
 
 @pytest.mark.services
+@pytest.mark.parametrize("proxies", [0, 1, 2])
+def test_over_workers_and_behind_proxies_each_address_counts_for_itself(serve: Serve, proxies):
+    served = serve(2, LIBRARY_TRUSTED_PROXIES=str(proxies), LIBRARY_LIMIT_ANONYMOUS="20 per day")
+
+    def status(address: str, number: int) -> int:
+        # Each proxy adds who called it, in a line of its own or behind what there is; none of them is on this machine.
+        chain = [address, "10.9.9.1"][:proxies]
+        said = [f"198.51.100.{number}", *chain]
+        lines = [f"X-Forwarded-For: {one}" for one in said] if number % 2 else [f"X-Forwarded-For: {', '.join(said)}"]
+        others = [f"{name}: 198.51.100.{number}" for name in ("X-Real-IP", "True-Client-IP", "CF-Connecting-IP")]
+        lines += [*others, f"Forwarded: for=198.51.100.{number}", "Connection: close", "Host: localhost"]
+        answer = served.raw("\r\n".join(["GET /library HTTP/1.1", *lines, "", ""]).encode())
+        return int(answer.split()[1])
+
+    assert in_parallel(32, lambda number: status("203.0.113.9", number)) == [200] * 20 + [429] * 12
+    neighbours = [status("203.0.113.10", number) for number in range(2)]
+    assert neighbours == ([200, 200] if proxies else [429, 429])
+
+
+@pytest.mark.services
+def test_neither_addresses_nor_names_stand_in_redis(serve: Serve, redis: OwnRedis):
+    served = serve(LIBRARY_TRUSTED_PROXIES="1")
+    body, said = {"email": "canary@example.org", "password": "wrong"}, {"X-Forwarded-For": "203.0.113.99"}
+    assert [served.call("POST", "/users/login", body, headers=said).status for _ in range(6)] == [401] * 5 + [429]
+    keys = redis.keys("*")
+    assert len(keys) == 2
+    dumped = keys + [redis.ask(lambda client, key=key: client.dump(key)) for key in keys]
+    for word in (b"canary", b"example", b"203.0.113"):
+        assert not [one for one in dumped if word in one]
+    assert all(0 < redis.ask(lambda client, key=key: client.ttl(key)) <= 600 for key in keys)
+
+
+@pytest.mark.services
+def test_a_flood_of_log_ins_leaves_the_readers_theirs(serve: Serve):
+    served = serve(LIBRARY_TRUSTED_PROXIES="1")
+    token = served.admin(PASSWORD)
+
+    def attack(number: int) -> int:
+        # Each from an address of its own: no limit stops them.
+        said = {"X-Forwarded-For": f"203.0.113.{number}"}
+        return served.call("POST", "/users/login", {"email": f"name {number}", "password": "x"}, headers=said).status
+
+    with ThreadPoolExecutor(32) as threads:
+        flood = [threads.submit(attack, number) for number in range(160)]
+        read = [served.call("GET", "/books", token=token).status for _ in range(20)]
+    statuses = {one.result() for one in flood}
+    assert read == [200] * 20
+    assert statuses == {401, 429}
+    assert log_in(served, PASSWORD) == 200
+
+
+@pytest.mark.services
 def test_a_page_made_by_one_worker_is_served_by_the_others(desks: Desks):
     both, token, path = desks.both, desks.token, "/books?q=printed"
     both[0].call("POST", "/books", {"title": "Printed"}, token)
     cold = both[0].call("GET", path, token=token)
-    [key] = desks.redis.keys("*/books*")
+    [key] = desks.redis.keys("*:page:*")
     # What stands in no database can be read only by those who ask Redis and not for books.
     planted = desks.redis.ask(lambda client: client.get(key)).replace(b"Printed", b"Planted")
     desks.redis.ask(lambda client: client.set(key, planted, keepttl=True))
@@ -256,10 +308,10 @@ def test_two_libraries_on_one_redis_know_nothing_of_each_other(serve: Serve, red
         assert library.call("POST", "/books", {"title": title}, token).status == 201
         for _ in range(2):
             assert [book["title"] for book in library.call("GET", "/books", token=token).json] == [title]
-    assert len(redis.keys("*/books*")) == 2
+    assert len(redis.keys("*:page:*")) == 2
     # Both have an account 1 and a stranger at 127.0.0.1: each with a count of their own.
     first, second = libraries
-    assert [first.call("GET", "/library").status for _ in range(6)] == [200] * 4 + [429] * 2
+    assert [first.call("GET", "/library").status for _ in range(6)] == [200] * 5 + [429]
     assert [first.call("GET", "/users/me", token=tokens[0]).status for _ in range(8)] == [200] * 6 + [429] * 2
     assert second.call("GET", "/library").status == second.call("GET", "/users/me", token=tokens[1]).status == 200
 
@@ -269,14 +321,14 @@ def test_applications_in_one_process_count_for_themselves(migrated, redis: OwnRe
     apps = [migrated(LIMITS_ENABLED=True, LIMIT_ANONYMOUS="2 per day", REDIS_URL=url) for url in (redis.url, "", "")]
     for app in apps:
         assert [app.test_client().get("/library").status_code for _ in range(3)] == [200, 200, 429]
-    assert len(redis.keys("*address*")) == 1
+    assert len(redis.keys("*anonymous*")) == 1
 
 
 @pytest.mark.services
 def test_redis_behind_a_socket_of_the_file_system(migrated, redis: OwnRedis):
     app = migrated(LIMITS_ENABLED=True, LIMIT_ANONYMOUS="2 per day", REDIS_URL=f"unix://{redis.socket}")
     assert [app.test_client().get("/library").status_code for _ in range(3)] == [200, 200, 429]
-    assert len(redis.keys("*address*")) == 1
+    assert len(redis.keys("*anonymous*")) == 1
 
 
 class Planted:
@@ -294,7 +346,7 @@ def test_what_others_write_to_redis_is_never_run(desks: Desks, tmp_path: Path):
     desk, token, path = desks.both[0], desks.token, "/books?q=bound"
     desk.call("POST", "/books", {"title": "Bound"}, token)
     desk.call("GET", path, token=token)
-    [key] = desks.redis.keys("*/books*")
+    [key] = desks.redis.keys("*:page:*")
     trace = tmp_path / "it was run"
     for planted in (b"!" + pickle.dumps(Planted(trace)), b"1", b'["x"]\n[]', b""):
         desks.redis.ask(lambda client, value=planted: client.set(key, value))
@@ -309,9 +361,10 @@ def told(served: Served) -> list[str]:
 
 
 def uses(redis: OwnRedis, served: Served, token: str, page_size: int) -> bool:
-    """Whether a page of that size, asked for now, is kept in Redis."""
+    """Whether a page of that size, asked for now, is kept in Redis, where it was not before."""
+    before = redis.keys("*:page:*")
     assert served.call("GET", f"/books?page_size={page_size}", token=token).status == 200
-    return len(redis.keys(f"*/books*page_size={page_size}")) == 1
+    return len(redis.keys("*:page:*")) == len(before) + 1
 
 
 @pytest.mark.services
@@ -339,6 +392,21 @@ def test_without_redis_all_is_answered_and_limits_hold_in_memory(serve: Serve, r
 
 
 @pytest.mark.services
+@pytest.mark.parametrize("way", ["killed", "hung"])
+def test_several_workers_without_redis_hold_each_a_log_in_limit(serve: Serve, redis: OwnRedis, way):
+    workers = 2
+    served = serve(workers)
+    token = served.admin(PASSWORD)
+    redis.fail(way)
+    statuses = in_parallel(40, lambda _: log_in(served, "wrong"))
+    guessed = statuses.count(401)
+    assert statuses == [401] * guessed + [429] * (40 - guessed)
+    assert 5 <= guessed <= 5 * workers
+    assert {served.call("GET", "/books", token=token).status for _ in range(20)} == {200}
+    redis.recover(way)
+
+
+@pytest.mark.services
 def test_no_client_waits_long_or_tries_again():
     app = create_app("testing", DATABASE_URL="sqlite://", REDIS_URL="redis://nowhere/3")
     counters, _ = app.extensions["library_counters"]
@@ -346,6 +414,9 @@ def test_no_client_waits_long_or_tries_again():
         options = client.get_connection_kwargs()
         assert (options["db"], options["socket_timeout"], options["socket_connect_timeout"]) == (3, 0.2, 0.1)
         assert not {"retry", "retry_on_error", "retry_on_timeout"} & set(options)
+        connection = client.connection_pool.make_connection()
+        assert (connection.socket_timeout, connection.socket_connect_timeout) == (0.2, 0.1)
+        assert connection.retry.get_retries() == 0
 
 
 @pytest.mark.services

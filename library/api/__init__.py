@@ -4,6 +4,8 @@ from flask import Flask
 
 from library.api import (
     accounts,
+    api_keys,
+    audit,
     auth,
     availability,
     blocks,
@@ -24,9 +26,12 @@ from library.api import (
     losses,
     notices,
     orders,
+    password_resets,
     policies,
+    privacy,
     queues,
     renewals,
+    sessions,
     summaries,
     users,
 )
@@ -36,6 +41,9 @@ from library.config import VERSION
 
 RESOURCES = (
     auth.blp,
+    sessions.blp,
+    api_keys.blp,
+    password_resets.blp,
     users.blp,
     users.categories,
     blocks.blp,
@@ -56,6 +64,7 @@ RESOURCES = (
     renewals.blp,
     losses.blp,
     summaries.blp,
+    privacy.blp,
     ledger.blp,
     accounts.blp,
     jobs.blp,
@@ -63,6 +72,7 @@ RESOURCES = (
     holds.blp,
     queues.blp,
     notices.blp,
+    audit.blp,
     orders.blp,
     house.blp,
 )
@@ -80,7 +90,9 @@ FIRST_STEPS = """An integrated library system as one API: the catalogue, the des
    of one; case and accents do not matter.
 5. Take them along: `GET /books/export` with `Accept: application/marc`, `text/csv`, `application/x-bibtex` and more.
 
-A token is good for `expires_in` seconds; `POST /users/refresh` exchanges the `refresh_token` for a new pair.
+A token is good for `expires_in` seconds; `POST /users/refresh` exchanges the `refresh_token` for a new pair. A program
+comes with an API key instead, which `POST /api-keys` makes and shows once: it may do what its scopes name, for whoever
+made it, and ends with a new password.
 
 ## Whose token may do what
 
@@ -88,7 +100,7 @@ A token is good for `expires_in` seconds; `POST /users/refresh` exchanges the `r
 | --- | --- |
 | patron | read the catalogue, place holds, renew, see what is theirs: so is every fresh account |
 | librarian | catalogue, lend and take back, take money, look after patrons |
-| admin | lay down rules, make branches, give roles |
+| admin | lay down rules, make branches, give roles, search the audit |
 
 Each operation says for whom it is; a 403 names the permission that is missing. `flask quickstart` prints a log-in for
 each role; elsewhere an admin gives it: `PATCH /users/{user_id}` with `{"role": "librarian"}`.

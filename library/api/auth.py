@@ -3,26 +3,24 @@
 from typing import Any
 
 import marshmallow as ma
-from flask import current_app, g
+from flask import Response, current_app, g
 from flask.views import MethodView
 
-from library.api.plumbing import limits, tokens
+from library.api.plumbing import auditing, limits, tokens
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.errors import Problem
 from library.api.plumbing.fields import Fault, Nested
 from library.api.plumbing.gate import actor
 from library.api.plumbing.schemas import RequestSchema
 from library.api.plumbing.texts import Email, Password, Text
-from library.api.users import NewPassword, UserSchema, hashable
+from library.api.users import NEW_PASSWORD, NewPassword, UserSchema, hashable, refuse_common
 from library.database import transaction
 from library.extensions import db
-from library.models import User
-from library.rules import users
+from library.models import User, UserSession
+from library.rules import email_verifications, sessions, users
 from library.rules.access import ANYONE
 
 blp = Blueprint("sign-in", "session", "Signing in")
-# As long as the library asks for: a setting, and in the document.
-NEW_PASSWORD = "The password that shall hold; any characters, none is asked for."
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIzIn0.dGhpcyBpcyBubyB0b2tlbg"
 
 
@@ -87,22 +85,45 @@ class TokensSchema(ma.Schema):
 
 @blp.route("/users/register")
 class Registration(MethodView):
-    @blp.allow(ANYONE, own_transaction=True)
+    @blp.allow(ANYONE, own_transaction=True, limit="LIMIT_REGISTRATION")
     @blp.operation("register")
-    @blp.obeys(users.register)
+    @blp.obeys(users.register, email_verifications.register)
     @blp.arguments(RegistrationSchema)
+    @blp.alt_response(202, description="A mail says the rest, where addresses must be proven")
     @blp.response(201, UserSchema, location="/users/{0.id}")
-    def post(self, values: dict[str, Any]) -> User:
-        """Register oneself."""
-        password_hash = users.hash_password(values.pop("password"))
-        is_open = current_app.config["SELF_REGISTRATION"]
-        with transaction(db.session, write=True):
-            return users.register(db.session, values, password_hash, is_open, g.now)
+    def post(self, values: dict[str, Any]) -> User | Response:
+        """Register oneself.
+
+        Where the library wants addresses proven, every registration is answered 202, also one whose name or address
+        is taken: a mail says which, and holds the token for `POST /email-verifications/redeem`.
+        """
+        password, by_mail = values.pop("password"), current_app.config["REQUIRE_EMAIL_VERIFICATION"]
+        refuse_common(password, "password", values["username"], values["email"])
+        if by_mail:
+            limits.take_mail_slot(values["email"])
+        password_hash = users.hash_password(password)
+        return _register_by_mail(values, password_hash) if by_mail else _register(values, password_hash)
+
+
+def _register(values: dict[str, Any], password_hash: str) -> User:
+    with auditing.change():
+        user = users.register(db.session, values, password_hash, current_app.config["SELF_REGISTRATION"], g.now)
+        auditing.made(user)
+    return user
+
+
+def _register_by_mail(values: dict[str, Any], password_hash: str) -> Response:
+    settings = current_app.config
+    person = email_verifications.Person(values, password_hash, g.now)
+    with auditing.change(202):
+        key, is_open = settings["SECRET_KEY"], settings["SELF_REGISTRATION"]
+        auditing.about(User, email_verifications.register(db.session, key, person, is_open, g.real_now))
+    return Response(status=202)
 
 
 @blp.route("/users/login")
 class LogIn(MethodView):
-    @blp.allow(ANYONE, own_transaction=True)
+    @blp.allow(ANYONE, own_transaction=True, limit="LIMIT_LOGIN_ADDRESS")
     @blp.operation("log_in")
     @blp.arguments(LogInSchema)
     @blp.response(200, TokensSchema)
@@ -112,21 +133,25 @@ class LogIn(MethodView):
         name = values.get("email") or values["username"]
         limits.take_login_slots(name)
         with transaction(db.session, write=False):
-            login = users.find_login(db.session, name)
+            login = users.find_login(db.session, name, current_app.config["REQUIRE_EMAIL_VERIFICATION"])
+        auditing.about(User, login.user_id or None)
         if not users.password_fits(login, values["password"]):
             raise tokens.unauthorized("Name or password is wrong.")
         limits.clear_login_slots(name)
         jti = tokens.new_jti()
-        with transaction(db.session, write=True):
-            opened = users.start_session(db.session, login, jti, g.real_now, tokens.refresh_lifetime())
-        if opened is None:
-            raise tokens.unauthorized("Name or password is wrong.")
+        with auditing.change():
+            lifetime = tokens.refresh_lifetime()
+            opened = sessions.start_session(db.session, login, jti, g.real_now, lifetime, tokens.client())
+            if opened is None:
+                raise tokens.unauthorized("Name or password is wrong.")
+            auditing.acts(opened[0])
+            auditing.made(opened[1])
         return tokens.token_pair(opened[0], opened[1].id, jti)
 
 
 @blp.route("/users/refresh")
 class Refresh(MethodView):
-    @blp.allow(ANYONE, own_transaction=True)
+    @blp.allow(ANYONE, own_transaction=True, limit="LIMIT_REFRESH")
     @blp.operation("refresh")
     @blp.arguments(RefreshSchema)
     @blp.response(200, TokensSchema)
@@ -135,10 +160,15 @@ class Refresh(MethodView):
         """Exchange a refresh token for a new pair; the old one is dead."""
         claims, jti = tokens.read_refresh_token(values["refresh_token"]), tokens.new_jti()
         # A stolen token ends its session even though the answer is a refusal: this commits either way.
-        with transaction(db.session, write=True):
-            rotated = users.rotate_session(db.session, claims.session_id, claims.jti, jti, g.real_now)
-            user = users.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
+        auditing.about(UserSession, claims.session_id)
+        with auditing.change():
+            rotated = sessions.rotate_session(db.session, claims.session_id, claims.jti, jti, g.real_now)
+            user = sessions.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
             pair = tokens.token_pair(user, rotated.id, jti) if rotated and user else None
+            if user is None or pair is None:
+                auditing.turned_away(401, "unauthorized")
+            else:
+                auditing.acts(user)
         if pair is None:
             raise tokens.dead_token()
         return pair
@@ -152,7 +182,8 @@ class LogOut(MethodView):
     @blp.response(204)
     def post(self) -> None:
         """Log out: neither token of this session is good any more."""
-        users.end_session(db.session, g.session_id, g.real_now)
+        auditing.about(UserSession, g.session_id)
+        sessions.end_session(db.session, g.session_id, g.real_now)
 
 
 def check_before() -> None:
@@ -173,13 +204,16 @@ def check_before() -> None:
 
 @blp.route("/users/me/password")
 class OwnPassword(MethodView):
-    @blp.allow("profile.own", prepare=check_before)
+    @blp.allow("credentials.own", prepare=check_before)
     @blp.operation("change_password")
     @blp.arguments(PasswordChangeSchema)
     @blp.response(204)
     def post(self, values: dict[str, Any]) -> None:
         """Change one's password; all other sessions end."""
+        auditing.about(User, actor().id)
         login, password_hash = g.checked_passwords or (None, "")
-        if not login or not users.change_password(db.session, login, password_hash, g.session_id, g.real_now):
+        if login:
+            refuse_common(values["new_password"], "new_password", actor().username, actor().email)
+        if not login or not sessions.change_password(db.session, login, password_hash, g.session_id, g.real_now):
             reason = {"code": "wrong_password", "detail": "This is not the password that holds now.", "params": {}}
             raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/old_password"}])

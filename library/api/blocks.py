@@ -13,7 +13,7 @@ from library.api.plumbing.gate import actor
 from library.api.plumbing.schemas import Schema, input_of, patch_of, shown
 from library.extensions import db
 from library.models import PatronBlock, User
-from library.rules import blocks, changes
+from library.rules import blocks
 
 blp = Blueprint("blocks", "block", "People")
 
@@ -48,6 +48,7 @@ class Blocks(MethodView):
 
     @blp.allow("blocks.write")
     @blp.finds(User)
+    @blp.obeys(blocks.create)
     @blp.arguments(BlockInputSchema)
     @blp.response(201, BlockSchema)
     def post(self, user: User, values: dict[str, Any]) -> PatronBlock:
@@ -66,18 +67,17 @@ class BlockById(MethodView):
 
     @blp.allow("blocks.write")
     @blp.finds_part(PatronBlock)
-    @blp.obeys(changes.save)
+    @blp.obeys(blocks.change)
     @blp.arguments(BlockPatchSchema)
     @blp.response(200, BlockSchema)
     def patch(self, block: PatronBlock, values: dict[str, Any]) -> PatronBlock:
         """Change a block, or end it with a day that is past."""
-        changes.save(db.session, block, values)
-        return block
+        return blocks.change(db.session, actor(), block, values)
 
     @blp.allow("blocks.write")
     @blp.finds_part(PatronBlock)
-    @blp.obeys(changes.delete)
+    @blp.obeys(blocks.lift)
     @blp.response(204)
     def delete(self, block: PatronBlock) -> None:
         """Lift a block as if it had never been."""
-        changes.delete(db.session, block)
+        blocks.lift(db.session, actor(), block)

@@ -56,7 +56,7 @@ class CopySchema(Schema):
     shelf_mark = auto_field()
     price_cents = auto_field(field_class=Cents)
     not_for_loan = auto_field()
-    check_note = auto_field()
+    check_note = auto_field(field_class=StaffText)
     last_seen_at = shown()
     last_seen_branch_id = Id(dump_only=True, allow_none=True, metadata={"description": "Where it was last scanned."})
     created_at = shown()

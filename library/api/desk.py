@@ -13,9 +13,9 @@ from library.api.plumbing.gate import actor
 from library.api.plumbing.references import Ref
 from library.api.plumbing.schemas import RequestSchema
 from library.api.plumbing.texts import Text
+from library.config import secret_keys
 from library.extensions import db
 from library.models import Branch
-from library.rules.access import is_staff
 from library.rules.desk import Desk
 from library.rules.errors import Refusal
 from library.rules.routing import RouteAction
@@ -68,13 +68,12 @@ class RouteSchema(ma.Schema):
 def desk(values: dict[str, Any], anywhere: bool = False) -> Desk:
     """Who stands at which desk: takes branch, overrides and token out of the values of a body.
 
-    A patron who acts for themselves needs no branch; staff without one are told to name it (422), unless the action
-    happens `anywhere`.
+    Who has no branch is told to name it (422), unless the action happens `anywhere`.
     """
     branch = values.pop("branch", None)
     if branch is None and actor().home_branch_id is not None:
         branch = db.session.get(Branch, actor().home_branch_id)
-    if branch is None and is_staff(actor()) and not anywhere:
+    if branch is None and not anywhere:
         reason = {"code": "required", "detail": "Name the branch: your account has none.", "params": {}}
         raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/branch_id"}])
     return Desk(
@@ -83,11 +82,12 @@ def desk(values: dict[str, Any], anywhere: bool = False) -> Desk:
         current_app.config["SELF_REGISTERED_MAY_BORROW"],
         overrides={override["code"]: override["reason"] for override in values.pop("overrides", [])},
         confirm_token=values.pop("confirm_token", None),
-        sign=_sign,
+        signatures=_signatures,
         remarks=g.remarks,
+        passed=g.attempt.passed,
     )
 
 
-def _sign(text: str) -> str:
-    key = hashlib.sha256(b"confirmations" + current_app.config["SECRET_KEY"].encode()).digest()
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+def _signatures(text: str) -> list[str]:
+    keys = (hashlib.sha256(b"confirmations" + key.encode()).digest() for key in secret_keys(current_app.config))
+    return [hmac.new(key, text.encode(), hashlib.sha256).hexdigest() for key in keys]

@@ -1,6 +1,5 @@
 """Exports: all books of the catalogue, or those that a search selects, as one stream in any format."""
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,15 +12,14 @@ from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.marks import mark
 from library.api.plumbing.negotiation import JSON, speaks
 from library.api.plumbing.rendering import dump_json, private
+from library.api.plumbing.streaming import begun
 from library.database import make_session
 from library.exporting import walk
 from library.extensions import db
 from library.models import Book
 from library.rules import exports
 
-log = logging.getLogger("library")
 blp = Blueprint("exports", "export", "Catalogue")
-INCOMPLETE = b"\n!!! THIS EXPORT IS INCOMPLETE !!!\n"
 
 
 @blp.route("/books/export")
@@ -47,7 +45,7 @@ class BookExport(MethodView):
         else:
             content_type, name = chosen.writer.content_type, chosen.file_name()
             stream = iter(chosen.writer.write(_books(filters, exports.records_of)))
-        response = Response(_begun(stream), content_type=content_type)
+        response = Response(begun(stream), content_type=content_type)
         private(response)
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
@@ -66,19 +64,3 @@ def _json(items: Iterable[Any]) -> Iterator[bytes]:
         yield between + dump_json(item)
         between = b",\n"
     yield b"[]\n" if between == b"[\n" else b"\n]\n"
-
-
-def _begun(stream: Iterator[bytes]) -> Iterator[bytes]:
-    """The same stream, its first block made already: what goes wrong at once is an answer, not a stream cut short."""
-    first = next(stream, b"")
-
-    def rest() -> Iterator[bytes]:
-        yield first
-        try:
-            yield from stream
-        except Exception:
-            # The server ends a response well whatever happens here: the document itself must say that it is not whole.
-            log.exception("an export broke off")
-            yield INCOMPLETE
-
-    return rest()

@@ -29,6 +29,10 @@ class LibrarySchema(ma.Schema):
     currency = ma.fields.String(metadata={"description": "Currency of all cents, ISO 4217."})
     open_catalogue = ma.fields.Boolean(metadata={"description": "Whether the catalogue is read without a token."})
     self_registration = ma.fields.Boolean(metadata={"description": "Whether people may register themselves."})
+    email_verification = ma.fields.Boolean(
+        metadata={"description": "Whether who registers must prove the address with the token of a mail."}
+    )
+    self_checkout = ma.fields.Boolean(metadata={"description": "Whether patrons lend to themselves."})
     sandbox = ma.fields.Boolean(metadata={"description": "Whether a call may name its own moment: for trials only."})
 
 
@@ -74,6 +78,8 @@ class Library(MethodView):
             "currency": settings["CURRENCY"],
             "open_catalogue": settings["PUBLIC_CATALOGUE"],
             "self_registration": settings["SELF_REGISTRATION"],
+            "email_verification": settings["REQUIRE_EMAIL_VERIFICATION"],
+            "self_checkout": settings["SELF_CHECKOUT"],
             "sandbox": settings["SANDBOX_CLOCK"],
         }
 

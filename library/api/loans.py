@@ -105,7 +105,7 @@ class LoanSchema(Schema):
 
 
 class CheckOutSchema(DeskInputSchema):
-    """What the desk scans to lend a copy."""
+    """What the desk scans to lend a copy; a patron at a self-check, their own card."""
 
     example: dict[str, Any] | None = {"copy_barcode": "B00006", "patron_barcode": "P0001"}
 
@@ -134,7 +134,7 @@ class OverrideMadeSchema(Schema):
     loan_id = Id(dump_only=True, allow_none=True)
     action = shown()
     code = shown()
-    reason = shown()
+    reason = shown(min_length=0)
     actor_id = Id(dump_only=True, allow_none=True, metadata={"description": "Who let it pass."})
     made_at = shown()
 

@@ -9,8 +9,9 @@ from sqlalchemy import Select
 
 from library.api.branches import BranchSchema
 from library.api.plumbing.blueprint import Blueprint
+from library.api.plumbing.errors import invalid
 from library.api.plumbing.expansion import Expanded
-from library.api.plumbing.fields import Choice, Day, Flag, QueryFlag
+from library.api.plumbing.fields import Choice, Day, Fault, Flag, QueryFlag
 from library.api.plumbing.gate import actor
 from library.api.plumbing.nouns import plain_noun
 from library.api.plumbing.references import QueryRef, Ref
@@ -18,10 +19,12 @@ from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, def
 from library.api.plumbing.texts import SURROGATE, Email, Lines, Password, SearchText, Text
 from library.extensions import db
 from library.models import Branch, HistoryMode, PatronCategory, Role, User
-from library.rules import users
+from library.rules import common_passwords, users
 
 categories = Blueprint("patron-categories", "patron_category", "People")
 blp = Blueprint("users", "user", "People")
+# As long as the library asks for: a setting, and in the document.
+NEW_PASSWORD = "The password that shall hold; any characters, none is asked for."
 HOME = "The branch where a patron collects holds and staff stand, unless they say otherwise."
 HISTORY = "Whether loans that ended are forgotten in the night after (`cut`), later (`delayed`), or `kept`."
 
@@ -171,11 +174,25 @@ def hash_before() -> None:
         g.password_hash = users.hash_password(password)
 
 
-def with_hash(values: dict[str, Any]) -> dict[str, Any]:
+def with_hash(values: dict[str, Any], user: User | None = None) -> dict[str, Any]:
     """The values of an account with the hash in the place of the password; without a new one the old stays."""
-    if values.pop("password", None) is not None:
+    password = values.pop("password", None)
+    if password is not None:
+        named = [values.get(name) or getattr(user, name, None) for name in ("username", "email")]
+        refuse_common(password, "password", *named)
         values["password_hash"] = g.password_hash
     return values
+
+
+def refuse_common(password: str, member: str, *names: str | None) -> None:
+    """Raise 422 at the member for a password that is among the first to be tried, where the library refuses those.
+
+    `names` are those of the account.
+    """
+    settings = current_app.config
+    if settings["REFUSE_COMMON_PASSWORDS"] and common_passwords.is_common(password, [*names, settings["NAME"]]):
+        sentence = "This password is among the first that are tried: choose another."
+        raise invalid({member: [Fault(sentence, "password_too_common")]}, "json")
 
 
 @blp.route("/users/me")
@@ -225,25 +242,27 @@ class UserById(MethodView):
         return user
 
     @blp.allow("users.write", prepare=hash_before)
-    @blp.finds(User)
+    @blp.finds(User, first=users.lock_colleagues)
     @blp.obeys(users.change_user)
     @blp.arguments(UserInputSchema)
     @blp.response(200, UserSchema)
     def put(self, user: User, values: dict[str, Any]) -> User:
         """Replace an account."""
-        return users.change_user(db.session, actor(), user, with_hash(defaults_of(UserInputSchema, User) | values))
+        return users.change_user(
+            db.session, actor(), user, with_hash(defaults_of(UserInputSchema, User) | values, user), g.real_now
+        )
 
     @blp.allow("users.write", prepare=hash_before)
-    @blp.finds(User)
+    @blp.finds(User, first=users.lock_colleagues)
     @blp.obeys(users.change_user)
     @blp.arguments(UserPatchSchema)
     @blp.response(200, UserSchema)
     def patch(self, user: User, values: dict[str, Any]) -> User:
         """Change an account."""
-        return users.change_user(db.session, actor(), user, with_hash(values))
+        return users.change_user(db.session, actor(), user, with_hash(values, user), g.real_now)
 
     @blp.allow("users.write")
-    @blp.finds(User)
+    @blp.finds(User, first=users.lock_colleagues)
     @blp.obeys(users.delete_user)
     @blp.response(204)
     def delete(self, user: User) -> None:

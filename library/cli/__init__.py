@@ -1,4 +1,4 @@
-"""The commands: `flask users`, `catalogue`, `circulation`, `jobs`, `openapi`, `check` and `quickstart`."""
+"""The commands: `flask users`, `catalogue`, `circulation`, `jobs`, `mail`, `openapi`, `check` and `quickstart`."""
 
 from flask import Flask
 
@@ -7,11 +7,12 @@ from library.cli.catalogue import catalogue
 from library.cli.check import check
 from library.cli.circulation import circulation
 from library.cli.jobs import jobs
+from library.cli.mail import mail
 from library.cli.quickstart import quickstart
 from library.cli.users import users
 
 
 def init_app(app: Flask) -> None:
     """Register every group of commands."""
-    for command in (users, catalogue, circulation, jobs, check, quickstart):
+    for command in (users, catalogue, circulation, jobs, mail, check, quickstart):
         app.cli.add_command(command)

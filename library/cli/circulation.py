@@ -10,6 +10,7 @@ from flask.cli import AppGroup
 
 from library.cli.common import at_option, caught_signals, ready_session
 from library.models import JobKind
+from library.rules import audit
 from library.rules.nightly import STEPS, Night, steps_of
 from library.working import Tally, work_step
 
@@ -45,7 +46,7 @@ def run_steps(kinds: Iterable[JobKind], now: datetime) -> None:
     tallies: list[Tally] = []
     with ready_session() as session, caught_signals() as received:
         for kind in kinds:
-            tallies.append(work_step(session, kind, night_of(now), stop=received))
+            tallies.append(work_step(session, kind, night_of(now), stop=received, role=audit.COMMAND))
             click.echo(f"{named(kind)}: {tallies[-1]}")
             if received:
                 click.echo("Interrupted. Running it again goes on from there.", err=True)

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import click
@@ -14,8 +15,10 @@ from sqlalchemy.orm import Session
 
 from library.cli.circulation import named, night_of
 from library.cli.common import caught_signals, first_line, ready_session
+from library.cli.mail import post_beside, send_once
 from library.database import transaction
 from library.importing import KINDS, work_import
+from library.logs import told
 from library.models import Job
 from library.rules import jobs as rules
 from library.rules.nightly import Night, steps_of
@@ -29,10 +32,10 @@ jobs = AppGroup("jobs", help="Work that outlives its request.")
 
 
 @jobs.command("run")
-@click.option("--once", is_flag=True, help="End when no job waits.")
+@click.option("--once", is_flag=True, help="End when no job waits and the mails are sent.")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one is gone.")
 def run(once: bool, with_parent: bool) -> None:
-    """Do the jobs that wait, the oldest first, and go on until stopped (Ctrl-C or SIGTERM).
+    """Do the jobs that wait, the oldest first, send mails meanwhile, and go on until stopped (Ctrl-C or SIGTERM).
 
     Several workers may run at once. A job whose worker was killed is taken up by another after ten minutes; one whose
     worker was stopped, at once.
@@ -40,7 +43,7 @@ def run(once: bool, with_parent: bool) -> None:
     parent = os.getppid()
     lost = False
     try:
-        with ready_session() as session:
+        with ready_session() as session, nullcontext() if once else post_beside():
             while not (with_parent and os.getppid() != parent):
                 try:
                     busy, lost = work_next(session), False
@@ -51,6 +54,7 @@ def run(once: bool, with_parent: bool) -> None:
                         click.echo(f"the database does not answer: {_told(error)}", err=True)
                     busy, lost = False, True
                 if once and not busy:
+                    send_once()
                     sys.exit(1 if lost else 0)
                 if not busy:
                     time.sleep(PAUSE_SECONDS)
@@ -98,7 +102,7 @@ def _work(session: Session, job: Job, received: Sequence[int]) -> None:
                 _close(session, job, lambda: rules.give_back(session, job))
             raise
         # Else the next worker would take it up, and the one after that.
-        logger.exception("job %s could not be done", job.id)
+        logger.error("job %s could not be done\n%s", job.id, told(error))
         faults = [f"it could not be done: {type(error).__name__}"]
     if received:
         _close(session, job, lambda: rules.give_back(session, job))

@@ -15,9 +15,11 @@ from library.cli.common import operator
 from library.cli.demo_people import ACCOUNTS, Account
 from library.database import transaction
 from library.models import User
-from library.rules import users
+from library.rules import audit, users
 
 FILE = "quickstart.json"
+# As the audit names it.
+ACTION = "quickstart"
 _CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aeiou"
 LEAST_WORDS = 3
 # So many of an account's name, address and card say whose it is.
@@ -74,6 +76,7 @@ def _fill(session: Session, path: Path, shortest: int) -> list[Login]:
         is_ours = demo.is_empty(session)
         if is_ours:
             demo.fill(session, hashes, datetime.now(UTC))
+            audit.write_done(session, ACTION, audit.COMMAND, datetime.now(UTC))
     if is_ours:
         _keep(path, passwords)
     return [_login(session, account, _read(path).get(account.username)) for account in ACCOUNTS]
@@ -112,7 +115,9 @@ def _reset(session: Session, accounts: list[Account], shortest: int) -> dict[str
         for account in accounts:
             user = _user_of(session, account, None)
             if user is not None:
-                users.change_user(session, operator(), user, {"password_hash": hashes[account.username]})
+                values = {"password_hash": hashes[account.username]}
+                users.change_user(session, operator(), user, values, datetime.now(UTC))
+                audit.write_done(session, ACTION, audit.COMMAND, datetime.now(UTC), "users", user.id)
     return passwords
 
 

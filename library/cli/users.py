@@ -3,8 +3,10 @@
 import re
 import sys
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 from flask import current_app
@@ -14,7 +16,7 @@ from library.cli.common import operator, ready_session
 from library.cli.progress import take_file
 from library.database import transaction
 from library.models import JobKind, OnDuplicate, Role
-from library.rules import changes
+from library.rules import audit, changes, common_passwords
 from library.rules import users as rules
 from library.rules.errors import Refused
 
@@ -43,13 +45,14 @@ def create_admin(username: str, email: str, password: str | None, password_stdin
         password = sys.stdin.readline().rstrip("\r\n")
     elif password is None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    _check_password(password, current_app.config["PASSWORD_MIN_LENGTH"])
+    _check_password(password, current_app.config, username, email)
     password_hash = rules.hash_password(password)
     values = {"username": username, "email": email, "role": Role.ADMIN, "password_hash": password_hash}
     with ready_session() as session:
         try:
             with transaction(session, write=True):
-                rules.create_user(session, operator(), values, datetime.now(UTC))
+                user = rules.create_user(session, operator(), values, datetime.now(UTC))
+                audit.write_done(session, "create_admin", audit.COMMAND, datetime.now(UTC), "users", user.id)
         except Refused as refused:
             raise click.ClickException(_kindly(refused)) from refused
     click.echo(f"{username} is an admin now: log in with POST /users/login.")
@@ -78,10 +81,13 @@ def _require(form: re.Pattern[str], text: str, complaint: str) -> None:
         raise click.ClickException(complaint)
 
 
-def _check_password(password: str, shortest: int) -> None:
+def _check_password(password: str, settings: Mapping[str, Any], *names: str) -> None:
+    shortest = settings["PASSWORD_MIN_LENGTH"]
     _require(_PASSWORD, password, "the password is not valid text")
     if not shortest <= len(password) <= rules.LONGEST_PASSWORD:
         raise click.ClickException(f"the password needs {shortest} to {rules.LONGEST_PASSWORD} characters")
+    if settings["REFUSE_COMMON_PASSWORDS"] and common_passwords.is_common(password, [*names, settings["NAME"]]):
+        raise click.ClickException("this password is among the first that are tried: choose another")
 
 
 def _kindly(refused: Refused) -> str:

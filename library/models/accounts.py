@@ -58,7 +58,7 @@ class PaymentMethod(StrEnum):
 class AccountEntry(Base):
     """One line of the ledger: `amount_cents` is what it adds to what the patron owes, below zero if it lowers it.
 
-    A trigger of the database refuses to change or delete a line.
+    A trigger of the database refuses to change or delete a line, but for the note of who was erased: that may go.
     """
 
     __tablename__ = "account_entries"

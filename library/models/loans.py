@@ -121,7 +121,7 @@ class DueChange(Base):
     actor_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     was_due_at: Mapped[datetime] = mapped_column(doc="Due date before.")
     due_at: Mapped[datetime] = mapped_column(doc="Due date after.")
-    reason: Mapped[str] = mapped_column(String(500), doc="Why.")
+    reason: Mapped[str] = mapped_column(String(500), doc="Why; empty once the reading history is cut.")
 
 
 class Override(Base):
@@ -131,7 +131,7 @@ class Override(Base):
 
     action: Mapped[str] = mapped_column(String(30), doc="What was done: `check_out`, `renew` …")
     code: Mapped[str] = mapped_column(String(50), doc="Code of the refusal.")
-    reason: Mapped[str] = mapped_column(String(500), doc="Why it was let pass.")
+    reason: Mapped[str] = mapped_column(String(500), doc="Why it was let pass; empty once the history is cut.")
     actor_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     loan_id: Mapped[int | None] = mapped_column(ForeignKey("loans.id", ondelete="CASCADE"), index=True)
     hold_id: Mapped[int | None] = mapped_column(ForeignKey("holds.id", ondelete="CASCADE"), index=True)

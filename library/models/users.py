@@ -98,6 +98,9 @@ class User(Versioned, Base):
     email_verified_at: Mapped[datetime | None] = mapped_column(doc="When the address was proven; null: not yet.")
     erased_at: Mapped[datetime | None] = mapped_column(doc="When the person was forgotten; only a number is left.")
 
+    # What an API key leaves of the role's permissions; only of who acts by one, and only while they do.
+    scopes = None  # type: frozenset[str] | None
+
     patron_category: Mapped["PatronCategory | None"] = relationship()
     home_branch: Mapped["Branch | None"] = relationship()
     orders: Mapped[list["Order"]] = relationship(back_populates="user", passive_deletes="all")

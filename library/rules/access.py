@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, false
 
 from library.models import (
     AccountEntry,
+    ApiKey,
     Base,
     Book,
     Branch,
@@ -19,15 +20,18 @@ from library.models import (
     PatronCategory,
     Role,
     User,
+    UserSession,
 )
-from library.rules.errors import Forbidden
+from library.rules.errors import Forbidden, Refusal
 
 ANYONE = "anyone"
 
 ANONYMOUS = frozenset({ANYONE})
 PATRON = ANONYMOUS | {
     "sessions.own",
+    "credentials.own",
     "profile.own",
+    "privacy.own",
     "catalogue.read",
     "categories.read",
     "loans.read",
@@ -44,6 +48,7 @@ PATRON = ANONYMOUS | {
 LIBRARIAN = PATRON | {
     "users.read",
     "users.write",
+    "users.credentials",
     "catalogue.write",
     "copies.write",
     "loans.check_out",
@@ -65,6 +70,9 @@ LIBRARIAN = PATRON | {
 }
 ADMIN = LIBRARIAN | {
     "users.roles",
+    "api_keys.all",
+    "audit.read",
+    "privacy.all",
     "categories.write",
     "branches.write",
     "item_types.write",
@@ -81,6 +89,23 @@ PERMISSIONS: dict[Role | None, frozenset[str]] = {
 }
 # What an open catalogue (the setting PUBLIC_CATALOGUE) shows to those who are not signed in.
 OPEN_CATALOGUE = frozenset({"catalogue.read"})
+# What patrons do for themselves where there are self-checks (the setting SELF_CHECKOUT).
+SELF_CHECKOUT = frozenset({"loans.check_out"})
+
+# What no API key ever opens: how an account is got into, who may do what, and all that is known of somebody.
+NEVER_BY_KEY = frozenset(
+    {
+        ANYONE,
+        "sessions.own",
+        "credentials.own",
+        "api_keys.all",
+        "users.credentials",
+        "users.roles",
+        "privacy.own",
+        "privacy.all",
+    }
+)
+SCOPES = ADMIN - NEVER_BY_KEY
 
 # Of these tables a patron sees only their own rows; staff see all.
 OWN_ROWS: dict[type[Base], Callable[[User], ColumnElement[bool]]] = {
@@ -90,7 +115,11 @@ OWN_ROWS: dict[type[Base], Callable[[User], ColumnElement[bool]]] = {
     AccountEntry: lambda actor: AccountEntry.patron_id == actor.id,
     Notice: lambda actor: Notice.patron_id == actor.id,
     Order: lambda actor: Order.user_id == actor.id,
+    UserSession: lambda actor: UserSession.user_id == actor.id,
+    ApiKey: lambda actor: ApiKey.user_id == actor.id,
 }
+# Of these staff see no more than their own either, but for who holds the permission.
+PERSONAL: dict[type[Base], str] = {UserSession: "nobody", ApiKey: "api_keys.all"}
 
 # With which permission a record may be seen where another one names it; of tables with own rows only those.
 SEEN_WITH: dict[type[Base], str] = {
@@ -104,9 +133,26 @@ SEEN_WITH: dict[type[Base], str] = {
 }
 
 
-def may(actor: User | None, permission: str) -> bool:
-    """Whether the actor (None: nobody signed in) holds a permission."""
-    return permission in PERMISSIONS[actor.role if actor else None]
+class PatronErased(Refusal):
+    """This person was just erased: nothing more is written about them."""
+
+
+class NotForOneself(Refusal):
+    """Nobody grants this to themselves: ask a colleague."""
+
+    parameters = ("override",)
+
+
+def may(actor: User | None, permission: str, opened: frozenset[str] = frozenset()) -> bool:
+    """Whether the actor (None: nobody signed in) holds a permission, `opened` ones included; an API key narrows it."""
+    held = PERMISSIONS[actor.role if actor else None] | opened
+    scopes = actor.scopes if actor else None
+    return permission in held and (scopes is None or permission in scopes)
+
+
+def scopes_of(actor: User) -> frozenset[str]:
+    """What the actor may give an API key."""
+    return PERMISSIONS[actor.role] & SCOPES
 
 
 def is_staff(actor: User | None) -> bool:
@@ -114,15 +160,19 @@ def is_staff(actor: User | None) -> bool:
     return actor is not None and actor.role is not Role.PATRON
 
 
-def require(actor: User | None, permission: str) -> None:
-    """Raise Forbidden where the actor does not hold a permission."""
-    if not may(actor, permission):
+def require(actor: User | None, permission: str, opened: frozenset[str] = frozenset()) -> None:
+    """Raise Forbidden where the actor does not hold a permission, `opened` ones included."""
+    if not may(actor, permission, opened):
         raise Forbidden(permission)
 
 
 def visible(statement: Select[Any], table: type[Base], actor: User | None) -> Select[Any]:
     """Narrow a statement over `table` to the rows that the actor may see."""
+    if table is User:
+        # Who was erased is a number in the ledger, and nobody.
+        statement = statement.where(User.erased_at.is_(None))
     own = OWN_ROWS.get(table)
-    if own is None or is_staff(actor):
+    sees_all = may(actor, PERSONAL[table]) if table in PERSONAL else is_staff(actor)
+    if own is None or sees_all:
         return statement
     return statement.where(false() if actor is None else own(actor))

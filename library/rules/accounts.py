@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from library.models import AccountEntry, Allocation, ChargeReason, EntryKind, Loan, PaymentMethod, User
 from library.rules import ledger, locks
+from library.rules.access import NotForOneself, PatronErased
 from library.rules.desk import Desk
-from library.rules.errors import Refusal, Refused, refuse_if_any, refuses
+from library.rules.errors import Refusal, refuse_if_any, refuses
 from library.rules.ledger import charge
 
 
@@ -84,7 +85,7 @@ class Settlement:
     along: AccountEntry | None = None
 
 
-@refuses(NotTheirLoan)
+@refuses(PatronErased, NotTheirLoan, NotForOneself)
 def create_charge(
     session: Session,
     desk: Desk,
@@ -97,13 +98,18 @@ def create_charge(
 ) -> AccountEntry:
     """Charge a patron by hand, for one of their loans if it is named.
 
-    The replacement of a lost copy whose price was not known when it was lost settles its loan like any other.
+    The replacement of a lost copy whose price was not known when it was lost settles its loan like any other; nobody
+    names the price of what they lost themselves.
     """
     locks.lock_patron_by_id(session, patron.id)
     # Read again under lock: the night may just have forgotten whose it was.
     loan = locks.lock_loan(session, loan.id) if loan is not None else None
-    if loan is not None and loan.patron_id != patron.id:
-        raise Refused([NotTheirLoan()])
+    names_price = reason is not HandReason.MANUAL and desk.serving(patron.id).serves_oneself
+    refuse_if_any(
+        ([PatronErased("/patron_id")] if patron.erased_at is not None else [])
+        + ([NotTheirLoan()] if loan is not None and loan.patron_id != patron.id else [])
+        + ([NotForOneself("/reason")] if names_price else [])
+    )
     return charge(
         session,
         patron.id,

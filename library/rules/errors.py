@@ -67,6 +67,10 @@ class Forbidden(Exception):
     """A known actor asks for what their role may not do."""
 
 
+class Crowded(Exception):
+    """So many ask for the same slow work that the others would suffer: nothing was done, to try again helps."""
+
+
 class UndeclaredRefusal(AssertionError):
     """A rule refused for a reason it does not declare: the document would lie. Raised in tests only."""
 

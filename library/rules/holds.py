@@ -77,6 +77,7 @@ def place_hold(
 
     It is collected at `pickup_branch_id`, else at the patron's home branch. All reasons against it are raised at once.
     """
+    desk = desk.serving(patron.id)
     locks.lock_patron_by_id(session, patron.id)
     locks.lock_queue(session, book.id)
     pickup = holdability.pickup_of(session, patron, pickup_branch_id)

@@ -1,10 +1,11 @@
 """Keys under which calls are repeated: the first answer is kept beside its effect, the next calls get it again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Row, Select, and_, delete, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,11 @@ from library.models import IdempotencyKey
 # Clients rely on it, so it is no setting: a till that was offline over night may still repeat what it sent.
 KEPT = timedelta(hours=24)
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+# Whether some bytes are in others.
+_HOLDS: dict[str, Callable[[Any, bytes], ColumnElement[bool]]] = {
+    "postgresql": lambda column, text: func.position(literal(text, LargeBinary).op("IN")(column)) > 0,
+    "sqlite": lambda column, text: func.instr(column, literal(text, LargeBinary)) > 0,
+}
 _ANSWER = (IdempotencyKey.fingerprint, IdempotencyKey.status, IdempotencyKey.headers, IdempotencyKey.body)
 
 
@@ -46,6 +52,21 @@ def keep(session: Session, number: int, status: int, headers: list[tuple[str, st
     """Keep the answer of the call that has claimed a key, in the transaction that does what it answers."""
     answer = {"status": status, "headers": headers, "body": body}
     session.connection().execute(update(IdempotencyKey).where(IdempotencyKey.id == number).values(**answer))
+
+
+def forget(session: Session, user_id: int) -> None:
+    """Drop the keys whose kept answer tells of a user, whoever has called: a reply to staff holds what they wrote.
+
+    What is called again about somebody who is gone is refused anyway.
+    """
+    said = [f'"{name}":{user_id}{end}'.encode() for name in ("patron_id", "user_id") for end in ",}"]
+    holds = _HOLDS[session.connection().dialect.name]
+    about = or_(*(holds(IdempotencyKey.body, text) for text in said))
+    created = and_(IdempotencyKey.call == "POST /users", holds(IdempotencyKey.body, f'{{"id":{user_id},'.encode()))
+    below = IdempotencyKey.call.startswith(f"POST /users/{user_id}/", autoescape=True)
+    # One without an answer is that of the call at work.
+    answered = IdempotencyKey.status.is_not(None)
+    session.connection().execute(delete(IdempotencyKey).where(answered, or_(about, created, below)))
 
 
 def lock(session: Session, row: IdempotencyKey) -> None:

@@ -167,6 +167,29 @@ LEDGER = {
         WHERE loans.patron_id IS NULL OR loans.patron_id <> account_entries.patron_id""",
 }
 
+# That every change has its row is the gate's to see to; told here is what rows alone can tell.
+AUDIT = {
+    "audit row {} is {}, and was answered with {}": """
+        SELECT id, outcome, status FROM audit_events
+        WHERE (outcome = 'refused') <> (coalesce(status, 200) >= 400)""",
+    "audit row {} names one of the {}": """
+        SELECT id, object_kind FROM audit_events
+        WHERE object_kind IN ('loans', 'holds', 'renewals') AND object_id IS NOT NULL""",
+    "audit row {} names the patron who acted on {}": """
+        SELECT id, object_kind FROM audit_events
+        WHERE object_kind IN ('loans', 'holds', 'renewals') AND actor_role = 'patron' AND actor_id IS NOT NULL""",
+    "API key {} was made, and {} rows of the audit say so": """
+        SELECT api_keys.id, count(audit_events.id) FROM api_keys
+        LEFT JOIN audit_events ON object_kind = 'api_keys' AND object_id = api_keys.id
+            AND action = 'create_api_key' AND outcome = 'done'
+        GROUP BY api_keys.id HAVING count(audit_events.id) <> 1""",
+    "user {} was erased, and {} rows of the audit say so": """
+        SELECT users.id, count(audit_events.id) FROM users
+        LEFT JOIN audit_events ON object_kind = 'users' AND object_id = users.id
+            AND action = 'erase_user' AND outcome = 'done'
+        WHERE users.erased_at IS NOT NULL GROUP BY users.id HAVING count(audit_events.id) <> 1""",
+}
+
 
 def check_invariants(session: Session) -> list[str]:
     """What is wrong, a sentence each, with keys; nothing where all is well. Let it read one snapshot."""
@@ -248,7 +271,7 @@ def _foreign_keys(session: Session) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Session], Iterable[str]], ...] = (
-    *(partial(_found, sentence, statement) for sentence, statement in {**LOANS, **HOLDS, **LEDGER}.items()),
+    *(partial(_found, sentence, statement) for sentence, statement in {**LOANS, **HOLDS, **LEDGER, **AUDIT}.items()),
     _cells,
     _local_days,
     _fines,

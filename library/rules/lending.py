@@ -8,7 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from library.models import BlockScope, Branch, Copy, CopyCondition, Loan, PolicyKind, User
-from library.rules import calendar, due_dates, holds, locks, losses, places, policies, standing
+from library.rules import access, calendar, due_dates, holds, locks, losses, places, policies, standing
+from library.rules.access import NotForOneself
 from library.rules.borrowing import (
     AGAINST_COPIES,
     TO_CONFIRM,
@@ -74,14 +75,18 @@ def check_out(
     """Lend a copy to a patron until the day that the policies of the lending branch give, or until `due_at`.
 
     All reasons against it are raised at once. The partial unique index has the last word: a lost race is ItemOnLoan.
+    A patron who acts (at a self-check) has no card but their own, and takes to the desk what wants to be confirmed.
     """
-    patron = locks.lock_patron(session, patron_barcode)
+    patron = _served(session, desk, patron_barcode)
+    desk = desk.serving(patron.id if patron else None)
     copy = lock_scanned(session, copy_barcode)
     branch, now = desk.here, after_last_scan(copy, now)
     case = case_of(session, copy, patron, branch, now)
     reasons = list(_reasons(session, desk, case, copy, patron, now))
     if due_at is not None and due_at <= now:
         reasons.append(DueInThePast())
+    if due_at is not None and desk.serves_oneself:
+        reasons.append(NotForOneself("/due_at"))
     if (
         due_at is None
         and any(isinstance(reason, NotForLoan) for reason in reasons)
@@ -98,6 +103,14 @@ def check_out(
     loan = _lend(session, desk, case, due)
     record(session, desk, overrides, now, loan_id=loan.id)
     return loan
+
+
+def _served(session: Session, desk: Desk, card_barcode: str) -> User | None:
+    """Whose card was scanned, locked; of others' cards a patron learns nothing."""
+    actor = desk.actor
+    if actor is not None and not access.is_staff(actor) and actor.card_barcode != card_barcode:
+        return None
+    return locks.lock_patron(session, card_barcode)
 
 
 def lock_scanned(session: Session, barcode: str) -> Copy | None:

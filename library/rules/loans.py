@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload, raiseload
 
 from library.models import Branch, Copy, DueChange, Loan, Override, Renewal, User
 from library.rules import access, calendar, due_dates, losses, running
+from library.rules.access import NotForOneself
 from library.rules.desk import Desk
 from library.rules.errors import Refusal, refuse_if_any, refuses
 from library.rules.lending import DueInThePast
@@ -105,12 +106,13 @@ def find_overrides(loan: Loan) -> Select[Any]:
     return select(Override).where(Override.loan_id == loan.id).options(raiseload("*"))
 
 
-@refuses(LoanClosed, DueInThePast)
+@refuses(LoanClosed, DueInThePast, NotForOneself)
 def change_due_date(session: Session, desk: Desk, loan: Loan, due_at: datetime, reason: str, now: datetime) -> Loan:
     """Give an open loan another due date, after the moment of lending; who and why is recorded."""
     refuse_if_any(
         ([LoanClosed()] if loan.closed_at is not None else [])
         + ([DueInThePast()] if due_at <= loan.checked_out_at else [])
+        + ([NotForOneself("/due_at")] if desk.serving(loan.patron_id).serves_oneself else [])
     )
     _move(session, desk, loan, due_dates.named(due_at, loan.time_zone), reason, now)
     return loan

@@ -53,6 +53,12 @@ def lock_patron_by_id(session: Session, key: int) -> User | None:
     return _locked(session, select(User).where(User.id == key))
 
 
+def lock_whole_patron(session: Session, key: int) -> User | None:
+    """The patron with that key, locked against rows too that begin to refer to it; whoever writes one is waited for."""
+    found = select(User).where(User.id == key).with_for_update().execution_options(populate_existing=True)
+    return session.scalars(found).one_or_none()
+
+
 def lock_queue(session: Session, book_id: int) -> None:
     """Let one act on the holds and copies of a book at a time, until the transaction ends."""
     session.execute(select(Book.id).where(Book.id == book_id).with_for_update(key_share=True))

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from library.models import AccountEntry, ChargeLoan, ChargeReason, Copy, Loan, LoanClosing, PolicyKind
 from library.rules import accounts, ledger, locks, places, policies, running
+from library.rules.access import NotForOneself
 from library.rules.calendar import local_day
 from library.rules.desk import Desk
 from library.rules.errors import Refusal, refuse_if_any, refuses
@@ -79,7 +80,7 @@ def rules_of(session: Session, loan: Loan) -> Effective:
     return running.rules_of(policies.load(session), loan)
 
 
-@refuses(LoanClosed, AlreadyLost)
+@refuses(LoanClosed, AlreadyLost, NotForOneself)
 def declare_lost(
     session: Session, desk: Desk, loan: Loan, now: datetime, replacement_cents: int | None = None
 ) -> list[AccountEntry]:
@@ -88,7 +89,8 @@ def declare_lost(
     The loan stays open until both are settled. `replacement_cents` is charged instead of the price that is known.
     """
     loan = lock_whole(session, loan)
-    refuse_if_any(against(Action.DECLARE_LOST, loan))
+    names_price = replacement_cents is not None and desk.serving(loan.patron_id).serves_oneself
+    refuse_if_any(against(Action.DECLARE_LOST, loan) + ([NotForOneself("/replacement_cents")] if names_price else []))
     assert loan.patron_id is not None
     rules = rules_of(session, loan)
     fine = running.charge_fine(session, loan, rules, now, now, desk)

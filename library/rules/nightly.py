@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, false, or_, select, true
+from sqlalchemy import Select, delete, exists, false, or_, select, true
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from library.models import (
@@ -22,10 +22,13 @@ from library.models import (
     Job,
     JobKind,
     Loan,
+    Mail,
     NoticeKind,
+    OneTimeToken,
     PolicyKind,
     Renewal,
     RenewalChannel,
+    UserSession,
 )
 from library.rules import (
     calendar,
@@ -33,12 +36,15 @@ from library.rules import (
     idempotency,
     locks,
     losses,
+    mails,
     notices,
+    one_time_tokens,
     policies,
     privacy,
     reminders,
     renewals,
     running,
+    sessions,
     uploads,
 )
 from library.rules.calendar import local_day
@@ -240,10 +246,6 @@ def _cut_loan(session: Session, night: Night, loan: Loan) -> bool:
     return True
 
 
-def _holds_to_cut(session: Session, night: Night) -> Select[Any]:
-    return privacy.holds_to_cut(_memory(session, night))
-
-
 def _cut_hold(session: Session, night: Night, hold: Hold) -> bool:
     privacy.cut_hold(session, hold)
     return True
@@ -262,15 +264,9 @@ def _remind(session: Session, night: Night, loan: Loan) -> bool:
     return reminder is not None and reminders.remind(session, reminder, night.now)
 
 
-def _expired_keys(session: Session, night: Night) -> Select[Any]:
-    # A day that is only tried out must not end keys that clients count on.
-    return idempotency.expired(night.real_now)
-
-
-def _forget_key(session: Session, night: Night, key: IdempotencyKey) -> bool:
-    session.delete(key)
-    session.flush()
-    return True
+def _delete(session: Session, night: Night, row: Any) -> bool:
+    # Another run may have deleted it meanwhile.
+    return bool(session.connection().execute(delete(type(row)).where(type(row).id == row.id)).rowcount)
 
 
 STEPS: Mapping[JobKind, tuple[Part, ...]] = {
@@ -282,13 +278,17 @@ STEPS: Mapping[JobKind, tuple[Part, ...]] = {
     JobKind.RENEW: (Part(Loan, _loans_to_renew, _renew, losses.lock_whole, _that_renew_themselves),),
     JobKind.CUT_HISTORY: (
         Part(Loan, _loans_to_cut, _cut_loan, _lock_with_patron(locks.lock_loan), _that_may_be_cut),
-        Part(Hold, _holds_to_cut, _cut_hold, _lock_with_patron(locks.lock_hold)),
+        Part(Hold, lambda *at: privacy.holds_to_cut(_memory(*at)), _cut_hold, _lock_with_patron(locks.lock_hold)),
     ),
     JobKind.WRITE_NOTICES: (
         Part(Loan, _loans_to_tell_of, _remind, lambda session, loan: locks.lock_loan(session, loan.id), _not_told_yet),
     ),
     JobKind.PURGE: (
-        Part(IdempotencyKey, _expired_keys, _forget_key, idempotency.lock),
+        # Real time: a day that is only tried out must not end keys that clients count on.
+        Part(IdempotencyKey, lambda _, night: idempotency.expired(night.real_now), _delete, idempotency.lock),
+        Part(OneTimeToken, lambda _, night: one_time_tokens.outworn(night.real_now), _delete),
+        Part(Mail, lambda _, night: mails.outworn(night.real_now), _delete),
+        Part(UserSession, lambda _, night: sessions.outworn(night.real_now), _delete),
         Part(Job, lambda _, night: uploads.outworn(night.real_now, night.results_days), uploads.forget),
     ),
 }

@@ -4,6 +4,7 @@ Three ways, the patron's choice: cut in the night after the end; some days after
 the loan was settled, whichever is later; kept until they say.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,8 @@ from library.models import (
 from library.rules.calendar import local_day
 from library.rules.local_days import LocalDays
 from library.rules.policies import Effective, LostRefund
+
+AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -91,47 +94,74 @@ def may_cut(loan: Loan, rules: Effective, now: datetime) -> bool:
 
 def cut(session: Session, loan: Loan) -> None:
     """Forget whose a loan was: every row that led from the patron to it; the loan itself stays, to be counted."""
-    patron_id, loan.patron_id = loan.patron_id, None
-    for who in ("checked_out_by_id", "closed_by_id"):
-        if getattr(loan, who) == patron_id:
-            setattr(loan, who, None)
-    _blur(session, loan)
-    for table in (Renewal, DueChange, Override):
-        _forget_actor(session, table, table.loan_id == loan.id, patron_id)
-    for told in (ChargeLoan, Notice):
-        session.execute(delete(told).where(told.loan_id == loan.id))
-    session.flush()
+    cut_all(session, loan.patron_id, [loan])
+
+
+def cut_all(session: Session, patron_id: int | None, loans: Sequence[Loan]) -> None:
+    """Forget whose these ended loans of one patron were; a few statements for some hundreds of them."""
+    for start in range(0, len(loans), AT_ONCE):
+        some = loans[start : start + AT_ONCE]
+        keys = [loan.id for loan in some]
+        for loan in some:
+            loan.patron_id = None
+            for who in ("checked_out_by_id", "closed_by_id"):
+                if getattr(loan, who) == patron_id:
+                    setattr(loan, who, None)
+            _blur(session, loan)
+        _blur_rows(session, keys)
+        for table in (Renewal, DueChange, Override):
+            _forget_actor(session, table, table.loan_id.in_(keys), patron_id)
+        for told in (ChargeLoan, Notice):
+            session.execute(delete(told).where(told.loan_id.in_(keys)))
+        session.flush()
 
 
 def _blur(session: Session, loan: Loan) -> None:
     """The ledger and the loan were written in one moment: what is left of the loan's moments is their day."""
     assert loan.closed_at is not None
-    scanned_at, day = loan.closing_noted_at or loan.closed_at, _day_of(loan.closed_at)
+    scanned_at, day = loan.closing_noted_at or loan.closed_at, day_of(loan.closed_at)
     loan.closed_at = max(day, loan.checked_out_at)
-    loan.lost_at, loan.claimed_at = (moment and _day_of(moment) for moment in (loan.lost_at, loan.claimed_at))
+    loan.lost_at, loan.claimed_at = (moment and day_of(moment) for moment in (loan.lost_at, loan.claimed_at))
     loan.fined_until_at = loan.closing_noted_at = None
     loan.claim_note, loan.fine_pauses = None, []
     by_that_scan = (Copy.id == loan.copy_id, Copy.last_seen_at == scanned_at)
-    session.execute(update(Copy).where(*by_that_scan).values(last_seen_at=_day_of(scanned_at)))
-    for table, column in ((Renewal, "renewed_at"), (DueChange, "changed_at"), (Override, "made_at")):
-        for row in session.scalars(select(table).where(table.loan_id == loan.id)):
-            setattr(row, column, _day_of(getattr(row, column)))
+    session.execute(update(Copy).where(*by_that_scan).values(last_seen_at=day_of(scanned_at)))
 
 
-def _day_of(moment: datetime) -> datetime:
+def _blur_rows(session: Session, loan_ids: Sequence[int]) -> None:
+    """What was done to loans: the moments become days, and what staff wrote about the patron goes."""
+    tables: tuple[tuple[Any, str], ...] = ((Renewal, "renewed_at"), (DueChange, "changed_at"), (Override, "made_at"))
+    for table, column in tables:
+        for row in session.scalars(select(table).where(table.loan_id.in_(loan_ids))):
+            setattr(row, column, day_of(getattr(row, column)))
+            if table is not Renewal:
+                row.reason = ""
+
+
+def day_of(moment: datetime) -> datetime:
+    """The beginning of the day, of UTC, in which a moment lies."""
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def cut_hold(session: Session, hold: Hold) -> None:
     """Forget whose a hold was."""
-    patron_id, hold.patron_id = hold.patron_id, None
-    hold.end_reason = None
-    for who in ("placed_by_id", "ended_by_id"):
-        if getattr(hold, who) == patron_id:
-            setattr(hold, who, None)
-    _forget_actor(session, Override, Override.hold_id == hold.id, patron_id)
-    session.execute(delete(Notice).where(Notice.hold_id == hold.id))
-    session.flush()
+    cut_holds(session, hold.patron_id, [hold])
+
+
+def cut_holds(session: Session, patron_id: int | None, holds: Sequence[Hold]) -> None:
+    """Forget whose these ended holds of one patron were; a few statements for some hundreds of them."""
+    for start in range(0, len(holds), AT_ONCE):
+        some = holds[start : start + AT_ONCE]
+        about = Override.hold_id.in_(hold.id for hold in some)
+        for hold in some:
+            hold.patron_id, hold.end_reason = None, None
+            for who in ("placed_by_id", "ended_by_id"):
+                if getattr(hold, who) == patron_id:
+                    setattr(hold, who, None)
+        _forget_actor(session, Override, about, patron_id)
+        session.execute(update(Override).where(about).values(reason=""))
+        session.execute(delete(Notice).where(Notice.hold_id.in_(hold.id for hold in some)))
+        session.flush()
 
 
 def _forget_actor(session: Session, table: Any, about: ColumnElement[bool], patron_id: int | None) -> None:

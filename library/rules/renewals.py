@@ -176,6 +176,7 @@ def renew(session: Session, desk: Desk, loan: Loan, now: datetime, channel: Rene
     Without a `channel` it is the desk's or the patron's own, by who acts.
     """
     loan = losses.lock_whole(session, loan)
+    desk = desk.serving(loan.patron_id)
     outlook = Outlook.load(session, [loan], now)
     reasons = outlook.reasons(loan)
     # A card whose end was let pass no longer shortens the loan.

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from library.models import AccountEntry, Copy, CopyCondition, Hold, Loan, LoanClosing, PolicyKind
 from library.rules import locks, losses, places, routing, running
+from library.rules.access import NotForOneself
 from library.rules.borrowing import CheckNote
 from library.rules.desk import Desk
 from library.rules.errors import Refusal, Refused, Severity, refuse_if_any, refuses
@@ -57,7 +58,7 @@ class NotFit(Refusal):
     parameters = ("condition",)
 
 
-@refuses(ItemNotFound, ReturnedBeforeLoan)
+@refuses(ItemNotFound, ReturnedBeforeLoan, NotForOneself)
 def check_in(
     session: Session, desk: Desk, copy_barcode: str, now: datetime, returned_at: datetime | None = None
 ) -> CheckIn:
@@ -72,7 +73,7 @@ def check_in(
         raise Refused([ItemNotFound()])
     loan = locks.lock_open_loan(session, copy)
     back_at = min(returned_at or now, now)
-    refuse_if_any([ReturnedBeforeLoan()] if loan is not None and back_at < loan.checked_out_at else [])
+    refuse_if_any(_against_date(desk, loan, back_at, now) if loan is not None else [])
     warnings = _warnings(copy, loan)
     if loan is not None:
         charges = close(session, desk, loan, LoanClosing.RETURNED, back_at, now)
@@ -85,6 +86,14 @@ def check_in(
     route = routing.route(session, copy, desk.here, now)
     session.flush()
     return CheckIn(copy, loan, route, charges, warnings)
+
+
+def _against_date(desk: Desk, loan: Loan, back_at: datetime, now: datetime) -> list[Refusal]:
+    """What speaks against dating a return back; it makes fines smaller."""
+    own = back_at < now and desk.serving(loan.patron_id).serves_oneself
+    return ([ReturnedBeforeLoan()] if back_at < loan.checked_out_at else []) + (
+        [NotForOneself("/returned_at")] if own else []
+    )
 
 
 def _restore(copy: Copy, loan: Loan | None) -> None:

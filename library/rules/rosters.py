@@ -111,7 +111,7 @@ def _write(
     known_by = _known_by(record, known)
     if on_duplicate is not OnDuplicate.UPDATE:
         return Outcome.SKIPPED, known.id, f"known by its {known_by}"
-    users.change_user(session, _DESK, known, values)
+    users.change_user(session, _DESK, known, values, now)
     return Outcome.UPDATED, known.id, ""
 
 

@@ -28,6 +28,9 @@ def start_import(
     Raises Forbidden where the actor may not write what the file holds.
     """
     access.require(actor, NEEDED[kind])
+    if kind is JobKind.IMPORT_USERS and values["on_duplicate"] is OnDuplicate.UPDATE:
+        # A roster may name another address for an account, and who has the address chooses its password.
+        access.require(actor, "users.credentials")
     job = Job(kind=kind, created_at=now, created_by_id=actor.id, intake=Import(**values))
     session.add(job)
     session.flush()

@@ -1,32 +1,38 @@
-"""People: registration, passwords, sessions, and what staff may do with accounts."""
+"""People: registration, passwords, and what staff may do with accounts."""
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from threading import BoundedSemaphore
 from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Select, case, or_, select, update
+from sqlalchemy import Select, case, or_, select
 from sqlalchemy.orm import Session, raiseload
 
-from library.models import JobResult, PatronCategory, Role, User, UserSession
-from library.rules import access, changes, locks, words
-from library.rules.errors import Forbidden, Refusal, Refused, refuses
+from library.models import PatronCategory, Role, User
+from library.rules import access, changes, locks, mails, one_time_tokens, sessions, traces, words
+from library.rules.access import NotForOneself
+from library.rules.errors import Crowded, Forbidden, Refusal, Refused, refuse_if_any, refuses
+from library.rules.sessions import Login
 
 LONGEST_PASSWORD = 128
 # Without blanks; and without @, so that no username can be an address.
 USERNAME = r"[^\s@\x00-\x1F\x7F-\x9F]+"
 EMAIL = r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(\.[^@\s\"(),:;<>\[\]\\.]+)*"
 LANGUAGE_TAG = r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*"
-REUSE_GRACE = timedelta(seconds=10)
 # OWASP's figures for argon2id: about 45 ms a hash, where the library's default takes five times that.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# More hashes at once than this starve every reader of the process.
-_hashing = BoundedSemaphore(2)
+# More hashes at once than this starve every reader of the process, and more who wait for one take its threads.
+HASHES_AT_ONCE, HASHES_WAITING = 2, 3
+_hashing = BoundedSemaphore(HASHES_AT_ONCE)
+_places = BoundedSemaphore(HASHES_AT_ONCE + HASHES_WAITING)
 _nobodys_hash = _hasher.hash(secrets.token_urlsafe())
+
+# Beside the category, what decides whether and what somebody may borrow.
+_STANDING = ("confirmed", "expires_on", "birth_date")
 
 ACCOUNT_SORTS = {"username": User.username_key, "last_name": User.last_name, "created_at": User.created_at}
 
@@ -43,24 +49,34 @@ class LastAdmin(Refusal):
     """The last active admin stays admin and active."""
 
 
-@dataclass(frozen=True)
-class Login:
-    """What a log-in is checked against, taken out of the database before the slow hash; nobody has the key 0."""
+@contextmanager
+def _place() -> Iterator[None]:
+    """A place to hash at; raises Crowded where too many are waiting for one."""
+    if not _places.acquire(blocking=False):
+        raise Crowded
+    try:
+        with _hashing:
+            yield
+    finally:
+        _places.release()
 
-    user_id: int
-    password_hash: str
-    active: bool
+
+def refuse_crowd() -> None:
+    """Raise Crowded where a password would find no place now, before anything is done for its sake."""
+    if not _places.acquire(blocking=False):
+        raise Crowded
+    _places.release()
 
 
 def hash_password(password: str) -> str:
     """The argon2id hash of a password; slow by design, so call it outside any transaction."""
-    with _hashing:
+    with _place():
         return _hasher.hash(password)
 
 
 def password_fits(login: Login, password: str) -> bool:
     """Whether the password is the account's and the account is active; as slow for nobody as for somebody."""
-    with _hashing:
+    with _place():
         fits = _verified(login.password_hash, password)
     return fits and login.active and bool(login.user_id)
 
@@ -72,8 +88,11 @@ def _verified(password_hash: str, password: str) -> bool:
         return False
 
 
-def find_login(session: Session, name: str) -> Login:
-    """The account that logs in by this e-mail address, username or card barcode; a dummy for nobody."""
+def find_login(session: Session, name: str, proven: bool = False) -> Login:
+    """The account that logs in by this e-mail address, username or card barcode; a dummy for nobody.
+
+    `proven`: who registered themselves is let in only once the address is proven, or staff have seen them.
+    """
     key = fold(name)
     user = session.scalars(
         select(User)
@@ -83,7 +102,8 @@ def find_login(session: Session, name: str) -> Login:
     ).first()
     if user is None or user.password_hash is None:
         return Login(0, _nobodys_hash, False)
-    return Login(user.id, user.password_hash, user.active)
+    known = not proven or user.confirmed or user.email_verified_at is not None
+    return Login(user.id, user.password_hash, user.active and known)
 
 
 def fold(name: str) -> str:
@@ -135,6 +155,7 @@ def register(session: Session, values: Mapping[str, Any], password_hash: str, is
 def create_user(session: Session, actor: User, values: Mapping[str, Any], now: datetime) -> User:
     """Make an account at the desk; without a username it is called after its card."""
     _require_role_permission(actor, None, values)
+    _require_credentials(actor, None, values)
     user = User(created_at=now, role=Role.PATRON)
     values = dict(values)
     values["card_barcode"] = values.get("card_barcode") or new_card(session)
@@ -143,17 +164,20 @@ def create_user(session: Session, actor: User, values: Mapping[str, Any], now: d
     return user
 
 
-@refuses(changes.AlreadyExists, LastAdmin)
-def change_user(session: Session, actor: User, user: User, values: Mapping[str, Any]) -> User:
-    """Change an account; a new role, a new password or deactivation ends the tokens given out so far.
+@refuses(changes.AlreadyExists, LastAdmin, NotForOneself)
+def change_user(session: Session, actor: User, user: User, values: Mapping[str, Any], now: datetime) -> User:
+    """Change an account; a new role, a new password or deactivation ends every session, token and key of it.
 
     Raises Forbidden where the actor may not give roles or touch an account above their own.
     """
     values = dict(values)
     _require_role_permission(actor, user, values)
+    _require_credentials(actor, user, values)
     if actor.id == user.id and "password_hash" in values:
         # One's own password changes only for who knows the old one.
         raise Forbidden("users.write")
+    if actor.id == user.id:
+        _refuse_own_standing(user, values)
     loses_admin = (
         user.active
         and user.role is Role.ADMIN
@@ -166,10 +190,17 @@ def change_user(session: Session, actor: User, user: User, values: Mapping[str, 
     }
     if ends_tokens:
         values["token_version"] = user.token_version + 1
+        sessions.end_all(session, user.id, now)
+    if fold(values.get("email", user.email) or "") != (user.email_key or ""):
+        # What was sent to the other address opens nothing any more.
+        values["email_verified_at"] = None
+        one_time_tokens.end_all(session, user.id, now)
     for name in ("username", "card_barcode"):
         if name in values and values[name] is None:
             values[name] = getattr(user, name)
     _save(session, user, values)
+    if "password_hash" in ends_tokens:
+        mails.tell_of_new_password(session, user, now)
     return user
 
 
@@ -187,8 +218,7 @@ def delete_user(session: Session, actor: User, user: User) -> None:
         raise Refused([LastAdmin()])
     if actor.id == user.id:
         raise Forbidden("users.write")
-    # The reports of imports name the card.
-    session.connection().execute(update(JobResult).where(JobResult.user_id == user.id).values(reference=""))
+    traces.forget(session, user)
     changes.delete(session, user)
 
 
@@ -201,6 +231,28 @@ def _require_role_permission(actor: User, user: User | None, values: Mapping[str
         raise Forbidden("users.roles")
 
 
+def _require_credentials(actor: User, user: User | None, values: Mapping[str, Any]) -> None:
+    """Passwords, and addresses to which new ones are sent, people change: a key would get into the account."""
+    other_address = user is not None and fold(values.get("email", user.email) or "") != (user.email_key or "")
+    if ("password_hash" in values or other_address) and not access.may(actor, "users.credentials"):
+        raise Forbidden("users.credentials")
+
+
+def _refuse_own_standing(user: User, values: Mapping[str, Any]) -> None:
+    """Whether and what somebody may borrow, a colleague says."""
+    changed = {f"/{name}": values.get(name, getattr(user, name)) != getattr(user, name) for name in _STANDING}
+    if "patron_category" in values:
+        category = values["patron_category"]
+        changed["/patron_category_id"] = (category.id if category else None) != user.patron_category_id
+    refuse_if_any(NotForOneself(pointer) for pointer, is_other in changed.items() if is_other)
+
+
+def lock_colleagues(session: Session, user_id: int) -> None:
+    """Lock all admins, in the order that all keep, before one of them is locked: or two would wait for one another."""
+    if session.scalar(select(User.role).where(User.id == user_id)) is Role.ADMIN:
+        locks.lock_admins(session)
+
+
 def _other_admin(session: Session, user: User) -> bool:
     return any(admin.id != user.id for admin in locks.lock_admins(session))
 
@@ -209,7 +261,8 @@ def new_card(session: Session) -> str:
     """A card barcode nobody has yet."""
     while True:
         barcode = f"P{secrets.randbelow(10**9):09d}"
-        if session.scalar(select(User.id).where(User.card_barcode == barcode)) is None:
+        taken = or_(User.card_barcode == barcode, User.username_key == fold(barcode))
+        if session.scalar(select(User.id).where(taken).limit(1)) is None:
             return barcode
 
 
@@ -219,71 +272,3 @@ def find_users(actor: User, q: str | None = None, **filters: Any) -> Select[Any]
     if q:
         statement = statement.where(words.holds_words(User.words, q))
     return statement.filter_by(**filters)
-
-
-def start_session(
-    session: Session, login: Login, refresh_jti: str, now: datetime, lifetime: timedelta
-) -> tuple[User, UserSession] | None:
-    """Open a session for a log-in whose password fits; None where account or password changed since the look."""
-    unchanged = (User.id == login.user_id, User.active, User.password_hash == login.password_hash)
-    user = session.scalars(locks.lock_found(select(User).where(*unchanged), User)).one_or_none()
-    if user is None:
-        return None
-    opened = UserSession(
-        user_id=user.id, refresh_jti=refresh_jti, started_at=now, rotated_at=now, expires_at=now + lifetime
-    )
-    session.add(opened)
-    session.flush()
-    return user, opened
-
-
-def rotate_session(session: Session, session_id: int, old_jti: str, new_jti: str, now: datetime) -> UserSession | None:
-    """Put a new refresh token in the place of the old one; None where the old one is not the good one.
-
-    Of parallel calls one succeeds. A token used again later than 10 s after it was replaced was stolen:
-    the whole session ends (RFC 6819, 5.2.2.3).
-    """
-    good = (UserSession.id == session_id, UserSession.ended_at.is_(None), UserSession.expires_at > now)
-    changed = session.execute(
-        update(UserSession)
-        .where(*good, UserSession.refresh_jti == old_jti)
-        .values(refresh_jti=new_jti, rotated_at=now)
-        .returning(UserSession.id)
-    ).scalar()
-    if changed is None:
-        stolen = (*good, UserSession.refresh_jti != old_jti, UserSession.rotated_at < now - REUSE_GRACE)
-        session.execute(update(UserSession).where(*stolen).values(ended_at=now))
-        return None
-    return session.get(UserSession, session_id, populate_existing=True)
-
-
-def end_session(session: Session, session_id: int, now: datetime) -> None:
-    """Sign out: neither token of the session is good any more."""
-    session.execute(update(UserSession).where(UserSession.id == session_id).values(ended_at=now))
-
-
-def change_password(session: Session, login: Login, password_hash: str, session_id: int, now: datetime) -> bool:
-    """Give a user a new password, unless the old one changed meanwhile; every session but this one ends."""
-    unchanged = (User.id == login.user_id, User.password_hash == login.password_hash)
-    change = update(User).where(*unchanged).values(password_hash=password_hash)
-    if not session.connection().execute(change).rowcount:
-        return False
-    others = (UserSession.user_id == login.user_id, UserSession.id != session_id, UserSession.ended_at.is_(None))
-    session.execute(update(UserSession).where(*others).values(ended_at=now))
-    return True
-
-
-def actor_of(session: Session, user_id: int, session_id: int, token_version: int) -> User | None:
-    """The user a token speaks for, if the account is active and neither session nor token were ended since."""
-    return session.scalars(
-        select(User)
-        .join(UserSession, UserSession.user_id == User.id)
-        .where(
-            User.id == user_id,
-            User.active,
-            User.token_version == token_version,
-            UserSession.id == session_id,
-            UserSession.ended_at.is_(None),
-        )
-        .options(raiseload("*"))
-    ).one_or_none()

@@ -18,6 +18,36 @@ SQLITE_AUDIT = tuple(
     " SELECT RAISE(ABORT, 'the audit is append-only'); END"
     for change in ("update", "delete")
 )
+# Of the ledger's lines one thing may go: what was written to it about somebody who is erased.
+ENTRY_COLUMNS = "id patron_id kind amount_cents reason method reverses_id branch_id actor_id steps made_at".split()
+SQLITE_LEDGER = (
+    "DROP TRIGGER account_entries_update",
+    "CREATE TRIGGER account_entries_update BEFORE UPDATE ON account_entries WHEN new.note IS NOT NULL"
+    " OR NOT EXISTS (SELECT 1 FROM users WHERE users.id = old.patron_id AND users.erased_at IS NOT NULL)"
+    f" OR {' OR '.join(f'new.{name} IS NOT old.{name}' for name in ENTRY_COLUMNS)}"
+    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+)
+SQLITE_LEDGER_BEFORE = (
+    "DROP TRIGGER account_entries_update",
+    "CREATE TRIGGER account_entries_update BEFORE UPDATE ON account_entries BEGIN"
+    " SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+)
+POSTGRESQL_LEDGER = (
+    "CREATE FUNCTION refuse_entry_change() RETURNS trigger LANGUAGE plpgsql AS"
+    " 'BEGIN IF TG_OP = ''UPDATE'' AND new.note IS NULL"
+    " AND EXISTS (SELECT 1 FROM users WHERE users.id = old.patron_id AND users.erased_at IS NOT NULL)"
+    " AND to_jsonb(new) - ''note'' = to_jsonb(old) - ''note'' THEN RETURN new; END IF;"
+    " RAISE EXCEPTION ''the ledger is append-only''; END'",
+    "DROP TRIGGER account_entries_change ON account_entries",
+    "CREATE TRIGGER account_entries_change BEFORE UPDATE OR DELETE ON account_entries"
+    " FOR EACH ROW EXECUTE FUNCTION refuse_entry_change()",
+)
+POSTGRESQL_LEDGER_BEFORE = (
+    "DROP TRIGGER account_entries_change ON account_entries",
+    "CREATE TRIGGER account_entries_change BEFORE UPDATE OR DELETE ON account_entries"
+    " FOR EACH ROW EXECUTE FUNCTION refuse_change()",
+    "DROP FUNCTION refuse_entry_change()",
+)
 POSTGRESQL_AUDIT = (
     "CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS"
     " 'BEGIN RAISE EXCEPTION ''the audit is append-only''; END'",
@@ -102,11 +132,16 @@ def upgrade():
     op.add_column('user_sessions', sa.Column('client', sa.String(length=100), nullable=True))
     op.add_column('users', sa.Column('email_verified_at', sa.DateTime(timezone=True), nullable=True))
     op.add_column('users', sa.Column('erased_at', sa.DateTime(timezone=True), nullable=True))
-    for statement in SQLITE_AUDIT if op.get_bind().dialect.name == "sqlite" else POSTGRESQL_AUDIT:
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    for statement in (*SQLITE_AUDIT, *SQLITE_LEDGER) if on_sqlite else (*POSTGRESQL_AUDIT, *POSTGRESQL_LEDGER):
         op.execute(statement)
 
 
 def downgrade():
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    # SQLite drops no column that a trigger names.
+    for statement in SQLITE_LEDGER_BEFORE if on_sqlite else POSTGRESQL_LEDGER_BEFORE:
+        op.execute(statement)
     op.drop_column('users', 'erased_at')
     op.drop_column('users', 'email_verified_at')
     op.drop_column('user_sessions', 'client')

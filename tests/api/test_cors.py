@@ -197,3 +197,39 @@ def test_options_tells_what_an_address_takes(client, app):
             assert words(answer, "Accept-Patch") == {"application/merge-patch+json", "application/json"}
     assert client.options("/nowhere").status_code == 404
     assert client.options("/books/").status_code == 404
+
+
+def test_whatever_is_asked_of_any_address_no_cookie_and_no_credentials_are_in_it(open_to):
+    client = open_to(DESK)
+    asks = ASKS | {"Access-Control-Request-Private-Network": "true", "Cookie": "session=1"}
+    known = set()
+    for rule in client.application.url_map.iter_rules():
+        path = rule.build(dict.fromkeys(rule.arguments, 1) | {"filename": "x"}) if rule.arguments else (0, rule.rule)
+        for origin in (DESK, OTHER):
+            answer = client.options(path[1], headers={"Origin": origin} | asks)
+            assert answer.status_code == 204
+            assert not {"Set-Cookie", "Access-Control-Allow-Credentials"} & set(answer.headers.keys())
+            assert "Access-Control-Allow-Private-Network" not in answer.headers
+            assert bool(opened(answer)) is (origin == DESK), path
+        known.add(rule.rule)
+    assert {"/api-keys", "/users/me/sessions/<id:session_id>", "/users/login"} <= known
+
+
+@pytest.mark.parametrize("setting", ["*", DESK])
+def test_in_production_too_no_page_speaks_with_anothers_credentials(migrated, setting):
+    app = migrated("production", SECRET_KEY="jK3vP9mX2wQ7rT4yB8nL5cF1hD6gS0zA", CORS_ORIGINS=setting)
+    client = app.test_client()
+    with app.app_context():
+        make = Factories(make_session(db.engine))
+    client.sign_in(user := make.user(), make.session_of(user))
+    key, client.token, token = make.api_key(user, "profile.own").text, None, client.token
+    for bearer in (token, key):
+        read = client.get("/users/me", headers={"Origin": DESK, "Authorization": f"Bearer {bearer}"})
+        assert (read.status_code, read.headers["Access-Control-Allow-Origin"]) == (200, setting)
+        assert not {"Set-Cookie", "Access-Control-Allow-Credentials"} & set(read.headers.keys())
+        # What a browser would send along by itself, or a link could hold, lets nobody in.
+        client.set_cookie("access_token_cookie", bearer)
+        client.set_cookie("session", bearer)
+        for path in ("/users/me", f"/users/me?jwt={bearer}", f"/users/me?access_token={bearer}"):
+            assert client.get(path, headers={"Origin": DESK}).status_code == 401
+    make.session.close()

@@ -1,9 +1,13 @@
 """The edge and the one error form: every source of an error answers problem+json."""
 
+import gzip
+import json
 import sqlite3
 
 import pytest
 from problems import check
+
+from library.api.plumbing.errors import MOST_ERRORS
 
 
 @pytest.mark.parametrize(
@@ -13,6 +17,14 @@ from problems import check
         ("", "application/json", 400, "bad_request"),
         ('{"title": "x", "title": "y"}', "application/json", 400, "bad_request"),
         ('{"title": NaN}', "application/json", 400, "bad_request"),
+        ('{"year": 1e400}', "application/json", 400, "bad_request"),
+        ('{"year": -1e400}', "application/json", 400, "bad_request"),
+        ('{"year": 1e300}', "application/json", 422, "validation_failed"),
+        ('\ufeff{"title": "x"}', "application/json", 400, "bad_request"),
+        ('{"title": "x"}'.encode("utf-16"), "application/json", 400, "bad_request"),
+        ('{"title": "x"} {}', "application/json", 400, "bad_request"),
+        ('{"a": {"b": 1, "b": 2}}', "application/json", 400, "bad_request"),
+        ('{"title": "a\\u0000b"}', "application/json", 422, "validation_failed"),
         (b'{"title": "\xff"}', "application/json", 400, "bad_request"),
         ('{"title": "\\ud800"}', "application/json", 422, "validation_failed"),
         ("[" * 40 + "]" * 40, "application/json", 400, "bad_request"),
@@ -52,6 +64,38 @@ def test_addresses(as_librarian, method, path, status, code):
     check(answer, status, code)
     if status == 405:
         assert answer.headers["Allow"]
+
+
+def test_a_coded_body_is_not_unpacked(as_librarian):
+    packed = gzip.compress(b'{"title": "x"}')
+    headers = {"Content-Encoding": "gzip"}
+    check(
+        as_librarian.post("/books", data=packed, content_type="application/json", headers=headers),
+        415,
+        "unsupported_media_type",
+    )
+
+
+def test_a_parameter_is_given_once(as_librarian):
+    answer = as_librarian.get("/books?year_min=1&year_min=1")
+    check(answer, 422, "validation_failed")
+    assert [error["code"] for error in answer.json["errors"]] == ["duplicate_parameter"]
+
+
+def test_thousands_of_faults_make_no_large_answer(as_librarian):
+    body = {f"member {number}": 1 for number in range(10_000)}
+    answer = as_librarian.post("/books", json=body)
+    check(answer, 422, "validation_failed")
+    assert len(answer.json["errors"]) == MOST_ERRORS
+    assert len(answer.data) < len(json.dumps(body))
+    answer = as_librarian.get("/books?" + "&".join(f"p{number}" for number in range(1000)))
+    assert len(answer.json["errors"]) == MOST_ERRORS
+
+
+def test_a_member_named_with_half_a_character_is_told_in_whole_ones(as_librarian):
+    answer = as_librarian.post("/books", data='{"\\ud800": 1}', content_type="application/json")
+    check(answer, 422, "validation_failed")
+    assert "/?" in [error["pointer"] for error in answer.json["errors"]]
 
 
 def test_request_ids_are_echoed_when_well_formed(client):

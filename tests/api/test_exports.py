@@ -13,7 +13,8 @@ from pymarc import Field, Indicators, MARCReader, Record, Subfield
 from sqlalchemy import event, insert
 from werkzeug.test import create_environ, run_wsgi_app
 
-from library.api.exports import INCOMPLETE, _begun, _json
+from library.api.exports import _json
+from library.api.plumbing.streaming import INCOMPLETE, begun
 from library.database import make_session, transaction
 from library.exchange.writers import WRITERS
 from library.exporting import walk
@@ -157,9 +158,9 @@ def test_what_goes_wrong_at_once_is_no_stream_cut_short():
         yield b""
 
     with pytest.raises(LookupError):
-        _begun(broken())
-    assert b"".join(_begun(iter([b"a", b"b"]))) == b"ab"
-    assert b"".join(_begun(iter([]))) == b""
+        begun(broken())
+    assert b"".join(begun(iter([b"a", b"b"]))) == b"ab"
+    assert b"".join(begun(iter([]))) == b""
     assert b"".join(_json([])) == b"[]\n"
 
 
@@ -173,7 +174,7 @@ def test_a_stream_that_breaks_off_says_so_at_its_end(many, app, caplog):
                     raise LookupError("the database is gone")
                 yield record
 
-    data = b"".join(_begun(WRITERS["application/marc"].write(breaking())))
+    data = b"".join(begun(WRITERS["application/marc"].write(breaking())))
     assert data.endswith(INCOMPLETE)
     assert "an export broke off" in caplog.text
     read = list(MARCReader(data))

@@ -13,6 +13,8 @@ def test_what_this_library_is(client):
         "currency": "EUR",
         "open_catalogue": False,
         "self_registration": True,
+        "email_verification": False,
+        "self_checkout": False,
         "sandbox": False,
     }
 

@@ -30,10 +30,10 @@ DEADLINE = 60
 
 
 @pytest.fixture
-def quick(app, as_librarian) -> FlaskClient:
-    """The librarian with a client that does not hold every answer against the document: for many calls."""
+def quick(app, as_admin) -> FlaskClient:
+    """The admin with a client that does not hold every answer against the document: for many calls."""
     client = FlaskClient(app, app.response_class)
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {as_librarian.token}"
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {as_admin.token}"
     return client
 
 

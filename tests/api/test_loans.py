@@ -22,7 +22,10 @@ def codes(answer) -> list[str]:
 @pytest.fixture
 def branch(session, as_librarian) -> Branch:
     """The librarian's branch."""
-    return session.get_one(User, as_librarian.user_id).home_branch
+    branch = session.get_one(User, as_librarian.user_id).home_branch
+    # What is refused is written down: a snapshot from before could write no more.
+    session.commit()
+    return branch
 
 
 @pytest.fixture

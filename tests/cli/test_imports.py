@@ -9,6 +9,7 @@ from sqlalchemy import event, func, select, update
 from library import importing
 from library.database import CATALOGUE, generation
 from library.models import (
+    AuditEvent,
     Book,
     ImportFormat,
     Job,
@@ -21,6 +22,7 @@ from library.models import (
     User,
 )
 from library.rules import uploads
+from library.rules.outcomes import AT_ONCE
 
 from .test_catalogue import marc
 
@@ -90,6 +92,11 @@ def test_killed_again_and_again_an_import_takes_each_record_once(commands, send,
         linked = select(JobResult.reference, Book.control_number).join(Book, Book.id == JobResult.book_id)
         assert all(one == other for one, other in session.execute(linked))
         assert session.scalar(select(func.count()).select_from(UploadPart)) == 0
+        told = session.scalars(select(AuditEvent)).all()
+        batches = -(-RECORDS // AT_ONCE)
+        assert [(row.action, row.actor_role, row.object_kind, row.object_id) for row in told] == [
+            ("import_books", "job", "jobs", key)
+        ] * batches
 
 
 def test_a_killed_dry_run_looks_again_from_the_start(commands, send, finished):
@@ -102,6 +109,7 @@ def test_a_killed_dry_run_looks_again_from_the_start(commands, send, finished):
         assert counted == (JobState.DONE, 598, 499, 99)
         assert positions(session) == list(range(1, 599))
         assert session.scalar(select(func.count()).select_from(Book)) == 0
+        assert session.scalar(select(func.count()).select_from(AuditEvent)) == 0
 
 
 def test_a_killed_roster_makes_nobody_twice(commands, send, finished, tmp_path):

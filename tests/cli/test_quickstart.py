@@ -16,12 +16,12 @@ from pathlib import Path
 import flask_migrate
 import pytest
 from served import DEADLINE, Served, free_port
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from library.cli.logins import new_password
 from library.database import make_session
 from library.extensions import db
-from library.models import Book, Branch, User
+from library.models import AuditEvent, Book, Branch, User
 
 from .conftest import count, runner
 
@@ -72,6 +72,9 @@ def test_passwords_that_are_nowhere_any_more_are_made_anew(app_in, instance):
     assert all(may_log_in(app, *login) for login in after.items())
     assert not may_log_in(app, "admin", before["admin"])
     assert start(app) == after
+    with app.app_context(), make_session(db.engine) as session:
+        told = select(AuditEvent.object_kind, AuditEvent.object_id).where(AuditEvent.action == "quickstart")
+        assert session.execute(told).all() == [(None, None), ("users", 1), ("users", 2), ("users", 3)]
 
 
 def test_a_changed_password_is_not_printed_as_if_it_were_good(app_in, instance):

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select
 
 from library.extensions import db
-from library.models import Role, User
+from library.models import AuditEvent, Role, User
 
 from .conftest import runner
 
@@ -26,6 +26,13 @@ def test_the_admin_logs_in_and_may_give_roles(run, client, session):
     [user] = users_in(session)
     assert (user.role, user.active, user.confirmed, user.email) == (Role.ADMIN, True, True, "root@example.org")
     assert user.card_barcode
+    made, _ = session.scalars(select(AuditEvent).order_by(AuditEvent.id))
+    assert (made.action, made.actor_role, made.object_kind, made.object_id) == (
+        "create_admin",
+        "command",
+        "users",
+        user.id,
+    )
 
 
 def test_the_password_is_asked_for_twice_and_not_shown(run, client):

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from library.models import AccountEntry, Book, Hold, Loan, Notice, NoticeKind, Order, Role, User
+from library.models import AccountEntry, ApiKey, Book, Hold, Loan, Notice, NoticeKind, Order, Role, User, UserSession
 from library.rules import access
 from library.rules.errors import Forbidden
 
@@ -11,7 +11,9 @@ ALL = sorted(set().union(*access.PERMISSIONS.values()))
 # Reviewed by hand: what a patron does with what is theirs, what the desk does, and what only admins lay down.
 OWN = {
     "sessions.own",
+    "credentials.own",
     "profile.own",
+    "privacy.own",
     "catalogue.read",
     "categories.read",
     "loans.read",
@@ -28,6 +30,7 @@ OWN = {
 STAFF_ONLY = {
     "users.read",
     "users.write",
+    "users.credentials",
     "catalogue.write",
     "copies.write",
     "copies.mark",
@@ -49,6 +52,9 @@ STAFF_ONLY = {
 }
 ADMIN_ONLY = {
     "users.roles",
+    "privacy.all",
+    "api_keys.all",
+    "audit.read",
     "categories.write",
     "branches.write",
     "item_types.write",
@@ -97,7 +103,25 @@ def test_librarians_and_admins_are_staff(role, works_here):
 
 
 def test_every_table_of_which_people_see_their_own_rows_is_tried_below():
-    assert set(access.OWN_ROWS) == {User, Loan, Hold, AccountEntry, Notice, Order}
+    assert set(access.OWN_ROWS) == {User, Loan, Hold, AccountEntry, Notice, Order, UserSession, ApiKey}
+
+
+def test_self_checks_open_the_check_out_and_nothing_else():
+    assert {"loans.check_out"} == access.SELF_CHECKOUT
+    patron, opened = actor(Role.PATRON), access.SELF_CHECKOUT
+    held = {permission for permission in ALL if access.may(patron, permission, opened)}
+    assert held == GRANTED[Role.PATRON] | {"loans.check_out"}
+    access.require(patron, "loans.check_out", opened)
+    with pytest.raises(Forbidden, match=r"loans\.check_in"):
+        access.require(patron, "loans.check_in", opened)
+
+
+def test_a_key_opens_what_it_was_given_of_what_is_open():
+    program = User(role=Role.PATRON)
+    program.scopes = frozenset({"loans.read"})
+    assert access.may(program, "loans.read")
+    assert not access.may(program, "loans.renew")
+    assert not access.may(program, "loans.check_out", access.SELF_CHECKOUT)
 
 
 def test_an_open_catalogue_shows_the_catalogue_and_nothing_else():
@@ -112,6 +136,8 @@ def two_people(make):
         make.hold(patron=person)
         make.charge(person)
         make.order(person)
+        make.session_of(person)
+        make.api_key(person)
         occasion = f"due_soon:{person.id}"
         make.row(Notice(patron_id=person.id, kind=NoticeKind.DUE_SOON, occasion=occasion, created_at=person.created_at))
     return ann, bob
@@ -126,6 +152,8 @@ def two_people(make):
         (AccountEntry, "patron_id"),
         (Notice, "patron_id"),
         (Order, "user_id"),
+        (UserSession, "user_id"),
+        (ApiKey, "user_id"),
     ],
 )
 def test_patrons_see_their_own_rows_and_staff_all(session, make, two_people, table, owner):
@@ -136,7 +164,31 @@ def test_patrons_see_their_own_rows_and_staff_all(session, make, two_people, tab
     for role in (Role.LIBRARIAN, Role.ADMIN):
         worker = make.user(role=role)
         total += table is User
-        assert len(session.scalars(access.visible(select(table), table, worker)).all()) == total
+        personal = table in access.PERSONAL and not access.may(worker, access.PERSONAL[table])
+        assert len(session.scalars(access.visible(select(table), table, worker)).all()) == (0 if personal else total)
+
+
+def test_sessions_are_nobodys_but_ones_own_and_keys_the_admins_too():
+    assert {UserSession: "nobody", ApiKey: "api_keys.all"} == access.PERSONAL
+    assert not any("nobody" in held for held in access.PERMISSIONS.values())
+
+
+# Reviewed by hand: a new permission is one that a key may have, or one that none may.
+NO_SCOPES = {
+    "anyone",
+    "sessions.own",
+    "credentials.own",
+    "users.credentials",
+    "users.roles",
+    "api_keys.all",
+    "privacy.own",
+    "privacy.all",
+}
+
+
+def test_a_key_may_have_any_permission_but_those_over_accounts():
+    assert set(ALL) - access.SCOPES == access.NEVER_BY_KEY == NO_SCOPES
+    assert len(access.SCOPES) == 41
 
 
 @pytest.mark.parametrize("role", [None, *Role])

@@ -35,7 +35,7 @@ def now():
 @pytest.fixture
 def desk(make, branch) -> Desk:
     """A desk whose signature is the text itself."""
-    return Desk(make.librarian(home_branch=branch), branch, sign=lambda text: f"signed {text}")
+    return Desk(make.librarian(home_branch=branch), branch, signatures=lambda text: [f"signed {text}"])
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ EXPIRED, NOTED = PatronExpired(expires_on="2020-01-01"), CheckNote(note="2 CDs")
 
 def desk_of(role: Role | None = Role.LIBRARIAN, key: int = 7, **more) -> Desk:
     """A desk whose signature is the text itself."""
-    return Desk(User(id=key, role=role) if role else None, sign=lambda text: f"signed {text}", **more)
+    return Desk(User(id=key, role=role) if role else None, signatures=lambda text: [f"signed {text}"], **more)
 
 
 def token_for(desk: Desk, *reasons, action: str = "check_out", about=(1, 2, 3)) -> str | None:
@@ -110,6 +110,18 @@ def test_what_was_let_pass_is_written_down(session, make, desk):
     assert (row.actor_id, row.made_at, row.loan_id, row.hold_id) == (desk.actor.id, NOON, loan.id, None)
 
 
+@pytest.mark.parametrize("role", [Role.LIBRARIAN, Role.ADMIN])
+def test_nobody_lets_anything_pass_for_themselves(role):
+    overrides = {"patron_expired": "It is only me."}
+    with refused_for("not_for_oneself", "patron_expired") as caught:
+        desk_of(role, overrides=overrides).serving(7).permit("check_out", [1], [EXPIRED])
+    fault = caught.value.reasons[0]
+    assert (fault.pointer, fault.params) == ("/overrides", {"override": "patron_expired"})
+    assert len(desk_of(role, overrides=overrides).serving(8).permit("check_out", [1], [EXPIRED])) == 1
+    # The house itself, at night, is nobody.
+    assert not desk_of(None).serving(None).serves_oneself
+
+
 # --- Confirmations ------------------------------------------------------------------------------
 
 
@@ -165,6 +177,13 @@ def test_once_the_graver_is_let_pass_the_question_is_asked():
     assert [override.code for override in answered.permit("check_out", (1, 2, 3), [EXPIRED, NOTED])] == [
         "patron_expired"
     ]
+
+
+def test_a_patron_confirms_nothing():
+    token = token_for(desk_of(), NOTED)
+    patron = desk_of(Role.PATRON, confirm_token=token)
+    assert token_for(patron, NOTED) is None
+    assert token_for(desk_of(Role.PATRON, confirm_token=""), NOTED) is None
 
 
 def test_a_desk_that_cannot_sign_confirms_nothing():

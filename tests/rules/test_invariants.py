@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 
 from library.database import WRITES
 from library.models import ChargeReason, HoldState, PaymentMethod, Renewal, RenewalChannel
-from library.rules import accounts, ledger
+from library.rules import accounts, audit, ledger
 from library.rules.desk import Desk
-from library.rules.invariants import CHECKS, HOLDS, LEDGER, LOANS, check_invariants
+from library.rules.invariants import AUDIT, CHECKS, HOLDS, LEDGER, LOANS, check_invariants
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 TABLES = ("copies", "loans", "holds", "renewals", "due_changes", "account_entries", "allocations", "charge_loans")
+TABLES += ("audit_events",)
 
 # What is said of it, and what is done to the rows of `library` to hear it.
 DAMAGES = {
@@ -60,6 +61,13 @@ DAMAGES = {
     "charge {} of {} cents: received {}, waived {}, reversed {}, paid out {}": """
         UPDATE account_entries SET amount_cents = 50 WHERE id = {charge}""",
     "charge {} of account {} is for loan {} of patron {}": "UPDATE loans SET patron_id = NULL WHERE id = {closed}",
+    "audit row {} is {}, and was answered with {}": "UPDATE audit_events SET status = 403",
+    "audit row {} names one of the {}": "UPDATE audit_events SET object_kind = 'loans'",
+    "audit row {} names the patron who acted on {}": """
+        UPDATE audit_events SET object_kind = 'holds', object_id = NULL, actor_role = 'patron', actor_id = {patron}""",
+    "API key {} was made, and {} rows of the audit say so": "UPDATE audit_events SET action = 'delete_api_key'",
+    "user {} was erased, and {} rows of the audit say so": """
+        UPDATE users SET erased_at = '2026-05-04 12:00:00.000000' WHERE id = {patron}""",
 }
 
 
@@ -94,8 +102,11 @@ def library(make, session: Session) -> dict[str, int]:
     waived = ledger.charge(session, patron.id, 60, ChargeReason.MANUAL, NOON)
     accounts.waive(session, desk, waived, "Out of kindness.", NOON, 20)
     fine = ledger.charge(session, patron.id, 40, ChargeReason.OVERDUE, NOON, steps=steps(2, 40), loan_id=closed.id)
+    key = make.api_key(patron)
+    audit.write_done(session, "create_api_key", "patron", NOON, "api_keys", key.id)
     session.commit()
     rows = {
+        "patron": patron,
         "here": here,
         "elsewhere": elsewhere,
         "other_patron": desk.actor,
@@ -163,7 +174,7 @@ def test_all_is_well_where_it_is(session, library):
 
 
 def test_there_is_a_damage_for_every_statement():
-    assert set(DAMAGES) == {*LOANS, *HOLDS, *LEDGER}
+    assert set(DAMAGES) == {*LOANS, *HOLDS, *LEDGER, *AUDIT}
     # And beside them the four below that are no single statement.
     assert len(CHECKS) == len(DAMAGES) + 4
 

@@ -553,13 +553,18 @@ def test_a_confirmation_is_good_for_the_copy_as_it_stood_and_the_date_that_was_a
     session.commit()
 
     def desk(token=None) -> Desk:
-        return Desk(make.librarian(username="same", home_branch=branch), branch, confirm_token=token, sign=str)
+        return Desk(
+            make.librarian(username="same", home_branch=branch),
+            branch,
+            confirm_token=token,
+            signatures=lambda text: [text],
+        )
 
     asking = desk()
     with pytest.raises(Refused) as caught:
         lending.check_out(session, asking, copy.barcode, patron.card_barcode, NOON)
     token = caught.value.confirm_token
-    agreed = Desk(asking.actor, branch, confirm_token=token, sign=str)
+    agreed = Desk(asking.actor, branch, confirm_token=token, signatures=lambda text: [text])
     with refused_for("check_note"):
         lending.check_out(session, agreed, copy.barcode, patron.card_barcode, NOON, NOON + 90 * DAY)
     lending.check_out(session, agreed, copy.barcode, patron.card_barcode, NOON)

@@ -1,8 +1,7 @@
-"""People: log-ins, sessions, and what staff may do with accounts."""
-
-from datetime import datetime, timedelta
+"""People: log-ins, and what staff may do with accounts."""
 
 import pytest
+from factories import START
 from sqlalchemy import func, select
 
 from library.database import transaction
@@ -15,8 +14,6 @@ from .helping import at_once, refused_for
 
 PASSWORD = "correct horse battery"
 HASH = users.hash_password(PASSWORD)
-MONTH = timedelta(days=30)
-SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -146,20 +143,20 @@ def test_only_admins_give_roles(session, librarian, admin, make, now):
     assert users.create_user(session, admin, {"role": Role.LIBRARIAN}, now).role is Role.LIBRARIAN
     patron = make.user()
     with pytest.raises(Forbidden):
-        users.change_user(session, librarian, patron, {"role": Role.ADMIN})
+        users.change_user(session, librarian, patron, {"role": Role.ADMIN}, START)
     with pytest.raises(Forbidden):
-        users.change_user(session, librarian, librarian, {"role": Role.ADMIN})
-    assert users.change_user(session, admin, patron, {"role": Role.LIBRARIAN}).role is Role.LIBRARIAN
+        users.change_user(session, librarian, librarian, {"role": Role.ADMIN}, START)
+    assert users.change_user(session, admin, patron, {"role": Role.LIBRARIAN}, START).role is Role.LIBRARIAN
 
 
 def test_only_admins_touch_accounts_of_other_staff(session, librarian, admin, make):
     colleague = make.librarian()
     with pytest.raises(Forbidden):
-        users.change_user(session, librarian, colleague, {"first_name": "X"})
+        users.change_user(session, librarian, colleague, {"first_name": "X"}, START)
     with pytest.raises(Forbidden):
         users.delete_user(session, librarian, admin)
-    assert users.change_user(session, librarian, librarian, {"first_name": "Me"}).first_name == "Me"
-    assert users.change_user(session, admin, colleague, {"first_name": "Y"}).first_name == "Y"
+    assert users.change_user(session, librarian, librarian, {"first_name": "Me"}, START).first_name == "Me"
+    assert users.change_user(session, admin, colleague, {"first_name": "Y"}, START).first_name == "Y"
 
 
 @pytest.mark.parametrize(
@@ -175,12 +172,12 @@ def test_only_admins_touch_accounts_of_other_staff(session, librarian, admin, ma
 )
 def test_a_new_role_password_or_activity_ends_the_tokens_given_out(session, admin, make, values, version):
     user = make.user()
-    assert users.change_user(session, admin, user, values).token_version == version
+    assert users.change_user(session, admin, user, values, START).token_version == version
 
 
 def test_a_changed_name_is_logged_in_by_and_found_at_once(session, make, librarian):
     user = make.user(username="old", password_hash=HASH)
-    users.change_user(session, librarian, user, {"username": "Neu", "last_name": "Größe", "email": None})
+    users.change_user(session, librarian, user, {"username": "Neu", "last_name": "Größe", "email": None}, START)
     assert users.find_login(session, "neu").user_id == user.id
     assert users.find_login(session, "old") == users.find_login(session, "nobody")
     assert user.email_key is None
@@ -189,7 +186,7 @@ def test_a_changed_name_is_logged_in_by_and_found_at_once(session, make, librari
 
 def test_a_username_and_a_card_cannot_be_taken_away(session, make, librarian):
     user = make.user(username="kept", card_barcode="P7")
-    users.change_user(session, librarian, user, {"username": None, "card_barcode": None})
+    users.change_user(session, librarian, user, {"username": None, "card_barcode": None}, START)
     assert (user.username, user.card_barcode) == ("kept", "P7")
 
 
@@ -197,10 +194,10 @@ def test_a_username_and_a_card_cannot_be_taken_away(session, make, librarian):
 def test_the_last_admin_stays_admin_and_active(session, admin, make, values):
     make.user(role=Role.ADMIN, active=False)
     with refused_for("last_admin"):
-        users.change_user(session, admin, admin, values)
-    assert users.change_user(session, admin, admin, {"first_name": "A", "active": True}).first_name == "A"
+        users.change_user(session, admin, admin, values, START)
+    assert users.change_user(session, admin, admin, {"first_name": "A", "active": True}, START).first_name == "A"
     make.user(role=Role.ADMIN)
-    users.change_user(session, admin, admin, values)
+    users.change_user(session, admin, admin, values, START)
 
 
 def test_the_last_admin_cannot_be_deleted(session, admin, make):
@@ -215,7 +212,7 @@ def test_the_last_admin_cannot_be_deleted(session, admin, make):
 
 def test_ones_own_password_is_not_changed_without_the_old_one(session, admin):
     with pytest.raises(Forbidden):
-        users.change_user(session, admin, admin, {"password_hash": HASH})
+        users.change_user(session, admin, admin, {"password_hash": HASH}, START)
 
 
 def test_an_inactive_admin_may_be_deleted(session, admin, make):
@@ -229,7 +226,9 @@ def test_two_admins_who_demote_each_other_do_not_both_succeed(session, another, 
     def demote(actor_id: int, user_id: int) -> None:
         desk = another()
         with transaction(desk, write=True):
-            users.change_user(desk, desk.get_one(User, actor_id), desk.get_one(User, user_id), {"role": Role.PATRON})
+            users.change_user(
+                desk, desk.get_one(User, actor_id), desk.get_one(User, user_id), {"role": Role.PATRON}, START
+            )
 
     at_once([lambda: demote(*ids), lambda: demote(*reversed(ids))])
     admins = session.scalars(select(User).where(User.role == Role.ADMIN).execution_options(populate_existing=True))
@@ -273,124 +272,6 @@ def test_people_are_narrowed_by_card_and_seen_by_staff_and_themselves(session, m
     assert session.scalars(users.find_users(librarian, card_barcode="P2")).all() == [bob]
     assert session.scalars(users.find_users(ann)).all() == [ann]
     assert session.scalars(users.find_users(ann, card_barcode="P2")).all() == []
-
-
-def login_of(user: User) -> users.Login:
-    return users.Login(user.id, user.password_hash, user.active)
-
-
-def opened_by(session, user: User, jti: str, now: datetime) -> UserSession:
-    user.password_hash = HASH
-    session.flush()
-    started = users.start_session(session, login_of(user), jti, now, MONTH)
-    assert started[0] is user
-    return started[1]
-
-
-@pytest.mark.parametrize("change", [{"active": False}, {"password_hash": HASH + "x"}])
-def test_no_session_starts_once_account_or_password_have_changed(session, make, now, change):
-    user = make.user(password_hash=HASH)
-    login = login_of(user)
-    for name, value in change.items():
-        setattr(user, name, value)
-    session.flush()
-    assert users.start_session(session, login, "first", now, MONTH) is None
-    assert session.query(UserSession).count() == 0
-
-
-def test_a_session_starts_and_rotates(session, make, now):
-    opened = opened_by(session, make.user(), "first", now)
-    assert (opened.expires_at, opened.ended_at) == (now + MONTH, None)
-    later = now + timedelta(hours=1)
-    rotated = users.rotate_session(session, opened.id, "first", "second", later)
-    assert (rotated.id, rotated.refresh_jti, rotated.rotated_at) == (opened.id, "second", later)
-    assert rotated.expires_at == now + MONTH
-
-
-def test_a_refresh_token_used_again_at_once_is_no_theft(session, make, now):
-    opened = opened_by(session, make.user(), "first", now)
-    users.rotate_session(session, opened.id, "first", "second", now)
-    assert users.rotate_session(session, opened.id, "first", "third", now + users.REUSE_GRACE) is None
-    assert users.rotate_session(session, opened.id, "second", "third", now + users.REUSE_GRACE).ended_at is None
-
-
-def test_a_refresh_token_used_again_later_ends_the_session_for_the_thief_and_the_owner(session, make, now):
-    opened = opened_by(session, make.user(), "first", now)
-    users.rotate_session(session, opened.id, "first", "second", now)
-    late = now + users.REUSE_GRACE + SECOND
-    assert users.rotate_session(session, opened.id, "first", "third", late) is None
-    session.refresh(opened)
-    assert opened.ended_at == late
-    assert users.rotate_session(session, opened.id, "second", "third", late) is None
-
-
-def test_a_session_that_ran_out_or_is_another_does_not_rotate(session, make, now):
-    user = make.user()
-    opened, other = (opened_by(session, user, jti, now) for jti in ("first", "other"))
-    assert users.rotate_session(session, opened.id, "first", "second", now + MONTH) is None
-    assert users.rotate_session(session, opened.id, "other", "second", now) is None
-    assert users.rotate_session(session, other.id + 1, "first", "second", now) is None
-    session.refresh(opened)
-    assert (opened.refresh_jti, opened.ended_at) == ("first", None)
-
-
-def test_of_parallel_rotations_one_succeeds_and_the_session_goes_on(session, another, make, now):
-    opened = make.session_of(make.user())
-    old, session_id = opened.refresh_jti, opened.id
-
-    def rotate(number: int) -> bool:
-        client = another()
-        with transaction(client, write=True):
-            return users.rotate_session(client, session_id, old, f"new{number}", now + SECOND) is not None
-
-    answers = at_once([lambda number=number: rotate(number) for number in range(8)])
-    assert sorted(answers) == [False] * 7 + [True]
-    session.refresh(opened)
-    assert (opened.ended_at, opened.refresh_jti) == (None, f"new{answers.index(True)}")
-
-
-def test_a_token_speaks_for_an_active_user_in_a_session_that_goes_on(session, make, now):
-    user = make.user()
-    opened = make.session_of(user)
-    assert users.actor_of(session, user.id, opened.id, 1) is user
-    assert users.actor_of(session, user.id, opened.id, 2) is None
-    assert users.actor_of(session, user.id, make.session_of(make.user()).id, 1) is None
-    users.end_session(session, opened.id, now)
-    assert users.actor_of(session, user.id, opened.id, 1) is None
-
-
-def test_a_token_of_a_deactivated_or_deleted_user_speaks_for_nobody(session, make, admin):
-    user = make.user()
-    session_id, user_id = make.session_of(user).id, user.id
-    users.change_user(session, admin, user, {"active": False})
-    assert users.actor_of(session, user_id, session_id, 2) is None
-    users.change_user(session, admin, user, {"active": True})
-    assert users.actor_of(session, user_id, session_id, 1) is None
-    assert users.actor_of(session, user_id, session_id, 3) is user
-    users.delete_user(session, admin, user)
-    session.commit()
-    newcomer = make.user()
-    assert newcomer.id > user_id
-    assert users.actor_of(session, user_id, session_id, 3) is None
-
-
-def test_an_ended_session_does_not_rotate(session, make, now):
-    opened = make.session_of(make.user())
-    users.end_session(session, opened.id, now)
-    assert users.rotate_session(session, opened.id, opened.refresh_jti, "new", now) is None
-
-
-def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(session, make, now):
-    user, stranger = make.user(), make.user()
-    mine, ended, other = (make.session_of(user) for _ in range(3))
-    strangers = make.session_of(stranger)
-    users.end_session(session, ended.id, now - SECOND)
-    assert users.change_password(session, login_of(user), HASH, mine.id, now)
-    session.expire_all()
-    assert [row.ended_at for row in (mine, ended, other, strangers)] == [None, now - SECOND, now, None]
-    assert user.password_hash == HASH
-    assert stranger.password_hash is None
-    assert users.actor_of(session, user.id, mine.id, user.token_version) is user
 
 
 def test_the_refusals_of_registration_say_nothing_of_members():

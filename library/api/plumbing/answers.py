@@ -250,7 +250,7 @@ def _describe_answers(responses: dict[Any, Any], marks: dict[str, Any], method: 
         if str(status).startswith("2"):
             _give_examples(answer.get("content", {}))
             names += ("ETag",) if answer.get("content") and _is_tagged(marks, method) else ()
-            names += ("Location",) if str(status) in ("201", "202") else ()
+            names += ("Location",) if answer.get("content") and str(status) in ("201", "202") else ()
             names += ("X-Remarks",) if marks.get("remarked") else ()
             names += ("Idempotency-Replayed",) if marks.get("keyed") else ()
         for name in names:

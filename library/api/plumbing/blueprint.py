@@ -18,6 +18,7 @@ from sqlalchemy.sql import Select
 from webargs.flaskparser import FlaskParser
 
 from library.api.plumbing import answers, caching, document, expansion, gate, pagination, previews, rendering, uploads
+from library.api.plumbing.auditing import made, trial_of
 from library.api.plumbing.deprecation import Deprecation
 from library.api.plumbing.errors import invalid
 from library.api.plumbing.finding import found_first, key_in_path, keys_of_part
@@ -111,9 +112,9 @@ class Blueprint(SmorestBlueprint):
             for schema in marks.get("query", ())
             for name, field in schema().fields.items()
         }
-        passage = replace(marks["passage"], keyed=marks["keyed"])
+        passage = replace(marks["passage"], keyed=marks["keyed"], trial=trial_of(marks))
         guarded = gate.guarded(view, passage, query)
-        said = {key: value for key, value in marks.items() if key not in ("passage", "answer")}
+        said = {key: value for key, value in marks.items() if key not in ("passage", "answer", "body", "status")}
         said["shows_record"] = isinstance(marks.get("answer"), SQLAlchemySchema)
         guarded._apidoc = deepcopy(getattr(view, "_apidoc", {})) | {"library": said}
         return guarded
@@ -125,14 +126,16 @@ class Blueprint(SmorestBlueprint):
         prepare: Callable[[], None] | None = None,
         limited: bool = True,
         keyed: bool = True,
+        limit: str = "LIMIT_ANONYMOUS",
     ) -> Callable[[View], View]:
         """Who may call the view; see library/rules/access.py.
 
         `own_transaction`: the view begins by itself, for it has slow work to do outside. `prepare`: slow work done
         before the gate begins, for actors who have the permission. `limited`: whether a call counts. `keyed`: whether
-        a POST honours idempotency keys; what answers a secret must not, for its answer would be kept.
+        a POST honours idempotency keys; what answers a secret must not, for its answer would be kept. `limit`: the
+        setting by which the calls of an address count that is not signed in.
         """
-        passage = gate.Passage(permission, own_transaction, limited, prepare, keyed=keyed)
+        passage = gate.Passage(permission, own_transaction, limited, prepare, keyed=keyed, limit=limit)
         return mark(permission=permission, limited=limited, passage=passage)
 
     @staticmethod
@@ -169,6 +172,8 @@ class Blueprint(SmorestBlueprint):
         inner = super().arguments(schema, location=location, **kwargs)
 
         def decorator(view: View) -> View:
+            if location != "query":
+                mark(body=resolve_schema_instance(schema))(view)
             if location == "query":
                 return mark(query=(*marks_of(view).get("query", ()), schema))(inner(view))
             return mark(remarked=True)(inner(view)) if getattr(schema, "remarked", False) else inner(view)
@@ -226,12 +231,14 @@ class Blueprint(SmorestBlueprint):
             def rendered(*args: Any, **kwargs: Any) -> Any:
                 wanted = expansion.asked(asks)["expand"] if expands and "expand" in request.args else ()
                 shape = expansion.Expanding(instance, places, wanted) if wanted else instance
-                response = rendering.respond(view(*args, **kwargs), status_code, shape, location)
+                result = view(*args, **kwargs)
+                made(result)
+                response = rendering.respond(result, status_code, shape, location)
                 if g.remarks:
                     response.headers["X-Remarks"] = ",".join(dict.fromkeys(remark.code for remark in g.remarks))
                 return response
 
-            wrapped = mark(answer=instance)(documented(rendered))
+            wrapped = mark(answer=instance, status=status_code)(documented(rendered))
             wrapped = _asks(wrapped, query) if expands else wrapped
             return caching.kept(wrapped) if cached else wrapped
 

@@ -1,5 +1,6 @@
 """Kept bytes: pages of the catalogue, under a key of everything they depend on."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from functools import wraps
@@ -36,11 +37,20 @@ def kept_key() -> str | None:
     """
     if not current_app.config["CACHE_SECONDS"] or LIVE_PARAMETERS & set(request.args) or g.now != g.real_now:
         return None
-    role = g.actor.role.value if g.actor else "anonymous"
     # By name only: where a parameter is repeated, the order of its values may tell.
     parts = sorted(request.query_string.decode("latin-1").split("&"), key=lambda part: part.partition("=")[0])
     number = generation(db.session, CATALOGUE)
-    return f"{number}:{role}:{variant()}:{request.path}?{'&'.join(parts)}"
+    # What people look for does not stand in the storage.
+    asked = f"{_reader()}:{variant()}:{request.path}?{'&'.join(parts)}"
+    return f"{number}:{hashlib.blake2b(asked.encode(), digest_size=20).hexdigest()}"
+
+
+def _reader() -> str:
+    """What of its reader an answer may depend on: the role, and the scopes of the API key that narrow it."""
+    if g.actor is None:
+        return "anonymous"
+    scopes = getattr(g.actor, "scopes", None)
+    return g.actor.role.value if scopes is None else f"{g.actor.role.value}({','.join(sorted(scopes))})"
 
 
 def kept(view: Callable[..., Response]) -> Callable[..., Response]:

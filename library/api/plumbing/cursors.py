@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from library.api.plumbing.errors import invalid
 from library.api.plumbing.fields import Fault
+from library.config import secret_keys
 from library.models import Base
 
 START = "start"
@@ -109,7 +110,9 @@ def _not_valid(sentence: str) -> Exception:
 
 def _signer() -> URLSafeSerializer:
     signing = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="cursor", signer_kwargs=signing)
+    # The serializer signs with the last key.
+    keys = [*reversed(secret_keys(current_app.config))]
+    return URLSafeSerializer(keys, salt="cursor", signer_kwargs=signing)
 
 
 def _list_asked_for(order: Order) -> str:

@@ -23,7 +23,7 @@ from library.models import HIGHEST_ID
 
 # In the order in which the pages show them: as one comes to know a library.
 TAGS = {
-    "Signing in": "Register, log in and out, change the password. Everything else wants the token of a log-in.",
+    "Signing in": "Register, log in and out, change the password. All else wants the token of a log-in, or a key.",
     "Catalogue": "Books, who made them, and what they are about: search, read, write, import, export.",
     "Holdings": "Branches, item types, and the copies on the shelves.",
     "Circulation": "The desk: lend copies, renew them, take them back.",
@@ -36,7 +36,7 @@ TAGS = {
     "The house": "What this library is, how it says no, whether it is well.",
 }
 _VERBS = {"POST": "create", "PUT": "replace", "PATCH": "patch", "DELETE": "delete", "GET": "get"}
-BEARER = "The `access_token` that `POST /users/login` answers."
+BEARER = "The `access_token` that `POST /users/login` answers, or an API key that `POST /api-keys` has made."
 
 
 class Converter(OpenAPIConverter):

@@ -7,6 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -138,7 +139,7 @@ def _read_body() -> Body:
     try:
         text = raw.decode("utf-8")
         _refuse_depth(text)
-        return Body(json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant))
+        return Body(json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite))
     except _DuplicateKey as error:
         return Body(problem=Problem(400, f"The body names a member twice: {str(error)[:100]!r}."))
     except (ValueError, RecursionError):
@@ -167,6 +168,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _DuplicateKey(key)
         found[key] = value
     return found
+
+
+def _finite(text: str) -> float:
+    """A number with a fraction or an exponent; 1e400 would become infinite, which JSON cannot say back."""
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _no_constant(name: str) -> Any:

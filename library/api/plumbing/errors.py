@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from flask import Flask, Response, current_app, g, json
@@ -11,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from library.logs import told
 from library.rules.errors import Forbidden, Refusal, Refused
 
 log = logging.getLogger("library")
@@ -33,6 +35,7 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
+MOST_ERRORS = 100
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 SENTENCES = {
     400: "The request cannot be read.",
@@ -126,14 +129,17 @@ def validation_errors(messages: Any, location: str, path: tuple[str, ...] = ()) 
         if location == "query":
             place = {"parameter": path[0] if path else ""}
         else:
-            place = {"pointer": "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)}
+            pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
+            # A member may have been named with half a character, which no answer can repeat.
+            place = {"pointer": pointer.encode(errors="replace").decode()}
         yield {"code": getattr(message, "code", "invalid"), "detail": str(message), **place, "params": {}}
 
 
 def invalid(messages: Any, location: str) -> Problem:
     """422 for what a schema found wrong in the body or the query."""
     detail = "A parameter does not fit." if location == "query" else "The body does not fit."
-    return Problem(422, detail, errors=list(validation_errors(messages, location)))
+    # A small body can have thousands of faults: the answer must not be thirty times as large.
+    return Problem(422, detail, errors=list(islice(validation_errors(messages, location), MOST_ERRORS)))
 
 
 def _from_http(error: HTTPException) -> Any:
@@ -173,12 +179,22 @@ def _from_forbidden(error: Forbidden) -> Response:
 def _from_anything(error: Exception) -> Response:
     if current_app.testing:
         raise error
-    log.error("request %s: unhandled", g.get("request_id"), exc_info=error)
+    _log(error)
     return Problem(500).response()
+
+
+def _log(error: BaseException) -> None:
+    log.error("request %s: unhandled\n%s", g.get("request_id"), told(error))
+
+
+def _log_late(exc_info: Any) -> None:
+    _log(exc_info[1])
 
 
 def init_app(app: Flask) -> None:
     """Catch what any part of a request may raise."""
+    # Of what goes wrong after the view, Flask itself would log the address and the text.
+    app.log_exception = _log_late  # type: ignore[method-assign]
     app.register_error_handler(Problem, lambda error: error.response())
     app.register_error_handler(Refused, _from_refusal)
     app.register_error_handler(Forbidden, _from_forbidden)

@@ -46,6 +46,9 @@ def found_first(
             changes = request.method in _CHANGES or asked
             keys = keys_of(kwargs)
             if changes and first is not None:
+                if table in access.OWN_ROWS and not access.is_staff(g.actor):
+                    # Nothing around what is somebody else's is locked, and the work is that for a key of nothing.
+                    find(table, lock=False, **keys)
                 first(db.session, keys["id"])
             row = find(table, *options, lock=changes, **keys)
             if versioned and changes:

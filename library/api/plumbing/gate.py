@@ -1,24 +1,28 @@
 """The gate: token, limit, permission, one transaction; no view is reached but through it."""
 
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
 from flask import current_app, g, request
 from sqlalchemy.exc import DBAPIError
 
-from library.api.plumbing import idempotency, limits, tokens
+from library.api.plumbing import auditing, idempotency, limits, tokens
+from library.api.plumbing.auditing import SAFE_METHODS
 from library.api.plumbing.errors import Problem, invalid
 from library.api.plumbing.fields import Fault
 from library.database import transaction
 from library.extensions import db
 from library.models import User
-from library.rules import access, locks, users
+from library.rules import access, api_keys, locks, sessions
+from library.rules.api_keys import Holder
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+log = logging.getLogger("library")
+Known = tokens.Claims | Holder
 CATALOGUE_WRITES = "catalogue.write"
 TRIES = 4
 # PostgreSQL's serialization failure and deadlock: the transaction was undone and may run again.
@@ -31,8 +35,9 @@ class Passage:
 
     A view with `own_transaction` begins by itself, because it does slow work (hashing) outside; `prepare` is such
     work done before the gate begins, for an actor who was admitted. A call that is not `limited` does not count
-    against the rate limit. What the view did is undone where it is not `kept`. A `keyed` call that is sent again
-    under its idempotency key is answered as before.
+    against the rate limit; a stranger's counts by the setting `limit`. What the view did is undone where it is not
+    `kept`. A `keyed` call that is sent again under its idempotency key is answered as before. The audit speaks of the
+    call as `trial` says.
     """
 
     permission: str
@@ -41,15 +46,18 @@ class Passage:
     prepare: Callable[[], None] | None = None
     kept: bool = True
     keyed: bool = True
+    limit: str = "LIMIT_ANONYMOUS"
+    trial: auditing.Trial = field(default_factory=auditing.Trial)
 
 
 def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool]) -> Any:
     """A view behind the gate; `query` names the parameters it knows, and whether each may be repeated."""
     permission = passage.permission
 
-    def admitted(claims: tokens.Claims | None, *args: Any, **kwargs: Any) -> Any:
+    def admitted(claims: Known | None, *args: Any, **kwargs: Any) -> Any:
         # Each try starts without them.
         g.remarks = []
+        auditing.again()
         if claims is not None:
             _admit(claims, permission)
         _check_query(query)
@@ -59,13 +67,30 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
     def work(*args: Any, **kwargs: Any) -> Any:
         if permission == CATALOGUE_WRITES:
             locks.lock_catalogue(db.session)
-        return view(*args, **kwargs)
+        response = view(*args, **kwargs)
+        if not passage.own_transaction:
+            auditing.done(response.status_code)
+        return response
 
     @wraps(view)
     def enter(*args: Any, **kwargs: Any) -> Any:
+        auditing.begin(passage.trial)
+        try:
+            return reach(*args, **kwargs)
+        except Exception as error:
+            auditing.refused(error)
+            raise
+
+    def reach(*args: Any, **kwargs: Any) -> Any:
         claims = _claims(permission)
+        response = answer(claims, *args, **kwargs)
+        if isinstance(claims, Holder) and not claims.is_noted:
+            _note_use(claims)
+        return response
+
+    def answer(claims: Known | None, *args: Any, **kwargs: Any) -> Any:
         if passage.limited:
-            limits.check(claims)
+            limits.check(claims, passage.limit)
         if claims is None and not _open_to_strangers(permission):
             raise tokens.unauthorized()
         if claims is not None and (passage.prepare or passage.own_transaction):
@@ -84,15 +109,35 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
     return enter
 
 
-def _claims(permission: str) -> tokens.Claims | None:
-    """Who the token says the caller is; a call with a bad token counts as a stranger's."""
+def _claims(permission: str) -> Known | None:
+    """Who the token or the API key says the caller is; a call with a bad one counts as a stranger's."""
     if permission == access.ANYONE:
         return None
     try:
-        return tokens.presented()
+        token = tokens.presented()
+        if token is None:
+            return None
+        return _holder(token) if api_keys.looks_like_one(token) else tokens.read_access_token(token)
     except Problem:
         limits.check(None)
         raise
+
+
+def _holder(key: str) -> Holder:
+    with transaction(db.session, write=False):
+        holder = api_keys.holder_of(db.session, key, g.real_now)
+    if holder is None:
+        raise tokens.dead_token()
+    return holder
+
+
+def _note_use(holder: Holder) -> None:
+    try:
+        with transaction(db.session, write=True):
+            api_keys.note_use(db.session, holder.key_id, g.real_now)
+    except DBAPIError as error:
+        # The call was answered all the same.
+        log.warning("request %s: the use of a key is not noted: %s", g.request_id, type(error).__name__)
 
 
 def _open_to_strangers(permission: str) -> bool:
@@ -101,12 +146,19 @@ def _open_to_strangers(permission: str) -> bool:
     )
 
 
-def _admit(claims: tokens.Claims, permission: str) -> None:
-    g.actor = users.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
+def _admit(claims: Known, permission: str) -> None:
+    if isinstance(claims, Holder):
+        g.session_id, key_id = None, claims.key_id
+        g.actor = api_keys.actor_of(db.session, claims.key_id, g.real_now)
+    else:
+        g.session_id, key_id = claims.session_id, None
+        g.actor = sessions.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
     if g.actor is None:
+        limits.count_as_stranger(claims)
         raise tokens.dead_token()
-    g.session_id = claims.session_id
-    access.require(g.actor, permission)
+    auditing.acts(g.actor, key_id)
+    opened = access.SELF_CHECKOUT if current_app.config["SELF_CHECKOUT"] else frozenset()
+    access.require(g.actor, permission, opened)
 
 
 def _in_transaction(work: Callable[[], Any], kept: bool) -> Any:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.datastructures import FileStorage
 
 from library.api.plumbing.errors import Problem, header_error
+from library.config import secret_keys
 from library.extensions import db
 from library.rules import idempotency
 
@@ -24,11 +25,11 @@ _AT_ONCE = 64 * 1024
 
 
 def read(uploads: bool) -> None:
-    """Take the fingerprint of what was sent; an upload takes a while, so call it outside any transaction.
+    """Take the fingerprints of what was sent; an upload takes a while, so call it outside any transaction.
 
     `uploads`: whether the call takes files, from an actor who was admitted. Nobody else's are looked at.
     """
-    g.fingerprint = _fingerprint(uploads) if HEADER in request.headers else ""
+    g.fingerprints = _fingerprints(uploads) if HEADER in request.headers else [""]
 
 
 def once(work: Callable[[], Response]) -> Response:
@@ -42,7 +43,7 @@ def once(work: Callable[[], Response]) -> Response:
         return work()
     if not _VISIBLE.fullmatch(key):
         raise _unfit(400, "invalid", "A key has 1 to 255 visible ASCII characters.")
-    call = idempotency.Call(g.actor.id, f"{request.method} {request.path}", key, g.fingerprint)
+    call = idempotency.Call(g.actor.id, f"{request.method} {request.path}", key, g.fingerprints[0])
     claimed = _claimed(call)
     if isinstance(claimed, int):
         response = work()
@@ -50,7 +51,7 @@ def once(work: Callable[[], Response]) -> Response:
         headers = [(name, value) for name, value in response.headers if name != "Content-Length"]
         idempotency.keep(db.session, claimed, response.status_code, headers, response.get_data())
         return response
-    if not hmac.compare_digest(claimed.fingerprint, call.fingerprint):
+    if not any(hmac.compare_digest(claimed.fingerprint, fingerprint) for fingerprint in g.fingerprints):
         raise _unfit(422, REUSED, "This key was used here for a call with another body or query.")
     response = Response(claimed.body, claimed.status)
     del response.headers["Content-Type"]
@@ -74,12 +75,12 @@ def _unfit(status: int, code: str, detail: str) -> Problem:
     return Problem(status, detail, code if code == REUSED else None, errors=[reason])
 
 
-def _fingerprint(uploads: bool) -> str:
-    """A keyed hash of all that was sent: short secrets cannot be guessed from it."""
-    secret = f"{HEADER}:{current_app.config['SECRET_KEY']}".encode()
+def _fingerprints(uploads: bool) -> list[str]:
+    """Keyed hashes of all that was sent, the one to keep first: short secrets cannot be guessed from it."""
+    keys = [f"{HEADER}:{key}".encode() for key in secret_keys(current_app.config)]
     # A client that writes its JSON anew for each try may change the order of the members, and nothing else.
     sent = json.dumps([request.query_string.decode("latin-1"), _body(uploads)], sort_keys=True, separators=(",", ":"))
-    return hmac.digest(secret, sent.encode(), "sha256").hex()
+    return [hmac.digest(key, sent.encode(), "sha256").hex() for key in keys]
 
 
 def _body(uploads: bool) -> list[Any]:

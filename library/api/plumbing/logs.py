@@ -7,11 +7,17 @@ import time
 
 from flask import Flask, Response, g, request
 
+from library.logs import Discreet
+
 log = logging.getLogger("library.requests")
+DISCREET = Discreet()
+METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 
 
 def init_app(app: Flask) -> None:
     """Write a line for every answer, where the setting says so."""
+    # Flask's own, which logs what goes wrong while an error is answered.
+    app.logger.addFilter(DISCREET)
     if not app.config["LOG_REQUESTS"]:
         return
     if not log.handlers:
@@ -26,7 +32,7 @@ def init_app(app: Flask) -> None:
 def _write(response: Response) -> Response:
     line = {
         "id": g.get("request_id", ""),
-        "method": request.method,
+        "method": request.method if request.method in METHODS else "other",
         "route": request.url_rule.rule if request.url_rule else None,
         "status": response.status_code,
         "ms": round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1),

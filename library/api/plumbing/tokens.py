@@ -1,18 +1,25 @@
-"""Tokens: made at log-in, verified at the gate, ended by the database."""
+"""Tokens: made at log-in, verified at the gate, ended by the database; API keys come in by the same header."""
 
+import base64
+import json
+import re
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from flask import current_app, request
-from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
-from flask_jwt_extended.exceptions import JWTExtendedException
+from flask_jwt_extended import create_access_token, create_refresh_token
+from jwt import PyJWS
 from jwt.exceptions import PyJWTError
 
 from library.api.plumbing.errors import Problem
+from library.config import secret_keys
 from library.models import HIGHEST_ID, Role, User
 
+ALGORITHM, NAME = "HS256", "library"
+HEADER = {"typ": "JWT", "alg": ALGORITHM}
 # The extension takes a token without `type` for an access token: `typ` is ours and never assumed.
 CLAIMS = {
     "sub": str,
@@ -26,6 +33,12 @@ CLAIMS = {
     "sid": int,
     "ver": int,
 }
+LONGEST_TOKEN, LONGEST_CLIENT = 2000, 100
+_FORM = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", re.ASCII)
+_USER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_JTI = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+# Seconds by which the clocks of two servers of one library may differ.
+SKEW = 30
 
 
 @dataclass(frozen=True)
@@ -50,38 +63,84 @@ def dead_token() -> Problem:
     return unauthorized("The token is not valid, or not any more: log in again.", "invalid_token")
 
 
-def presented() -> Claims | None:
-    """The claims of the request's access token; None without one; raises 401 for any fault of it."""
+def presented() -> str | None:
+    """The token or API key that the request brings; None without one; raises 401 for any other credentials."""
     header = request.headers.get("Authorization")
     if not header:
         return None
-    try:
-        scheme, token = header.split(" ", 1)
-        if scheme.lower() != "bearer":
-            raise dead_token()
-        return _claims(decode_token(token.strip()), "access")
-    except (JWTExtendedException, PyJWTError, ValueError, TypeError, KeyError):
-        raise dead_token() from None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip(" "):
+        raise dead_token()
+    return token.strip(" ")
+
+
+def read_access_token(token: str) -> Claims:
+    """The claims of an access token; raises 401 for any fault of it."""
+    return _claims(token, "access")
 
 
 def read_refresh_token(token: str) -> Claims:
     """The claims of a refresh token; raises 401 for any fault of it."""
+    return _claims(token, "refresh")
+
+
+def _claims(token: str, typ: str) -> Claims:
     try:
-        return _claims(decode_token(token), "refresh")
-    except (JWTExtendedException, PyJWTError, ValueError, TypeError, KeyError):
+        said = _verified(token)
+        _check(said, typ)
+        return Claims(int(said["sub"]), Role(said["role"]), said["sid"], said["ver"], said["jti"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise dead_token() from None
 
 
-def _claims(decoded: dict[str, Any], typ: str) -> Claims:
+def _verified(token: str) -> dict[str, Any]:
+    """What a token says that one of the library's keys has signed; nothing of it is read before."""
+    form = _FORM.fullmatch(token)
+    if form is None or len(token) > LONGEST_TOKEN:
+        raise ValueError("form")
+    # It says how to verify it, which is not its to say: neither another algorithm nor a key, nor where there is one.
+    if _object(base64.urlsafe_b64decode(form[1] + "==")) != HEADER:
+        raise ValueError("header")
+    for key in secret_keys(current_app.config):
+        try:
+            return _object(PyJWS().decode(token, key, algorithms=[ALGORITHM]))
+        except PyJWTError:
+            continue
+    raise ValueError("signature")
+
+
+def _check(said: dict[str, Any], typ: str) -> None:
+    """Raise ValueError unless every claim is there, of its type, and good now."""
     for name, kind in CLAIMS.items():
-        if type(decoded.get(name)) is not kind:
+        if type(said[name]) is not kind:
             raise ValueError(name)
-    if decoded["typ"] != typ or not decoded["sub"].isascii():
+    if (said["typ"], said["aud"], said["iss"]) != (typ, NAME, NAME) or not _JTI.fullmatch(said["jti"]):
         raise ValueError("typ")
-    user_id = int(decoded["sub"])
-    if not 0 < user_id <= HIGHEST_ID or not 0 < decoded["sid"] <= HIGHEST_ID:
+    if not _USER.fullmatch(said["sub"]):
         raise ValueError("sub")
-    return Claims(user_id, Role(decoded["role"]), decoded["sid"], decoded["ver"], decoded["jti"])
+    if not all(0 < number <= HIGHEST_ID for number in (int(said["sub"]), said["sid"], said["ver"])):
+        raise ValueError("numbers")
+    now = time.time()
+    if not said["iat"] <= now + SKEW or not now < said["exp"] or said.get("nbf", 0) > now + SKEW:
+        raise ValueError("exp")
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    """The JSON object of a part of a token, each member once."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("twice")
+    return dict(pairs)
+
+
+def client() -> str | None:
+    """What the program that sends the request calls itself, as far as it is kept."""
+    named = request.headers.get("User-Agent", "")
+    letters = "".join(letter if letter.isascii() and letter.isprintable() else " " for letter in named)
+    return letters[:LONGEST_CLIENT].strip() or None
 
 
 def new_jti() -> str:
