@@ -1,14 +1,18 @@
 """What exists in a library that is being fuzzed: keys, barcodes and sums that a call may name and be done."""
 
+import hashlib
+import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ForeignKey, Select, create_engine, func, select
+from sqlalchemy import ForeignKey, Select, create_engine, func, insert, select
 
 from library.models import (
     OPEN_STATES,
     AccountEntry,
     Allocation,
+    ApiKey,
     Author,
     Base,
     Book,
@@ -24,17 +28,21 @@ from library.models import (
     JobKind,
     JobState,
     Loan,
+    OneTimeToken,
     Order,
     PatronBlock,
     PatronCategory,
     Policy,
     Role,
     Subject,
+    TokenPurpose,
     TransferLimit,
     User,
+    UserSession,
 )
 
 NOUNS: dict[str, type[Base]] = {
+    "api_key_id": ApiKey,
     "author_id": Author,
     "block_id": PatronBlock,
     "book_id": Book,
@@ -51,6 +59,7 @@ NOUNS: dict[str, type[Base]] = {
     "patron_category_id": PatronCategory,
     "patron_id": User,
     "policy_id": Policy,
+    "session_id": UserSession,
     "subject_id": Subject,
     "transfer_limit_id": TransferLimit,
     "user_id": User,
@@ -58,7 +67,9 @@ NOUNS: dict[str, type[Base]] = {
 # Other names of a member, and what it names.
 NAMED = {"from_branch_id": "branch_id", "to_branch_id": "branch_id", "home_branch_id": "branch_id"}
 NAMED |= {"pickup_branch_id": "branch_id", "ids": "book_id", "guarantor_id": "patron_id"}
-OWN = {Loan: Loan.patron_id, Hold: Hold.patron_id, AccountEntry: AccountEntry.patron_id, User: User.id}
+OWN: dict[Any, Any] = {Loan: Loan.patron_id, Hold: Hold.patron_id, AccountEntry: AccountEntry.patron_id, User: User.id}
+# Nobody has another's.
+ALWAYS_OWN: dict[Any, Any] = {UserSession: UserSession.user_id, ApiKey: ApiKey.user_id}
 # As many as the demo library has branches: what the run makes is named by none of its calls.
 DEPTH = 3
 
@@ -104,6 +115,9 @@ class Facts:
             statement = statement.where(User.role == Role.PATRON, User.card_barcode != "P0001")
         if noun in OWN and not self.staff:
             statement = select(noun.id).order_by(noun.id).where(OWN[noun] == self.own_id)
+        if noun in ALWAYS_OWN:
+            mine = (ALWAYS_OWN[noun] == self.own_id, noun.ended_at.is_(None))
+            statement = select(noun.id).where(*mine).order_by(noun.id.desc())
         if name == "charge_id":
             statement = statement.where(AccountEntry.kind == EntryKind.CHARGE)
         return statement
@@ -123,7 +137,12 @@ class Facts:
     def copy_at_home(self) -> Any:
         """The barcode of a copy that stands on its shelf and may be lent."""
         statement = select(Copy.barcode).outerjoin(ItemType)
-        lendable = (Copy.place == CopyPlace.AVAILABLE, Copy.not_for_loan.is_(False), _not_kept)
+        lendable = (
+            Copy.place == CopyPlace.AVAILABLE,
+            Copy.not_for_loan.is_(False),
+            Copy.check_note.is_(None),
+            _not_kept,
+        )
         return self._first(statement.where(*lendable).order_by(Copy.id.desc()))
 
     def copy_on_loan(self) -> Any:
@@ -158,6 +177,23 @@ class Facts:
         kinds = (JobKind.IMPORT_BOOKS, JobKind.IMPORT_USERS)
         waiting = select(Job.id).where(Job.kind.in_(kinds), Job.state == JobState.QUEUED)
         return self._first(waiting.order_by(Job.id.desc()))
+
+    def policy(self, kind: str) -> Sequence[Any] | None:
+        """A row of rules of a kind: its key, branch, category of patrons and item type."""
+        columns = (Policy.id, Policy.branch_id, Policy.patron_category_id, Policy.item_type_id)
+        return self.one(select(*columns).where(Policy.kind == kind).order_by(Policy.id))
+
+    def mailed_token(self, purpose: TokenPurpose) -> str | None:
+        """A token as somebody's mail would hold it: written beside the server, as no mail can be read here."""
+        key = self._first(select(User.id).where(User.role == Role.PATRON, User.active, User.card_barcode != "P0001"))
+        if key is None:
+            return None
+        text, now = secrets.token_urlsafe(32), datetime.now(UTC)
+        hashed = {"nonce": "unknown", "token_hash": hashlib.sha256(text.encode()).hexdigest()}
+        times = {"created_at": now, "expires_at": now + timedelta(hours=1)}
+        with self.engine.begin() as connection:
+            connection.execute(insert(OneTimeToken).values(user_id=key, purpose=purpose, **hashed, **times))
+        return text
 
     def queue(self) -> tuple[int, list[int]] | None:
         """The book for which most wait, and its waiting holds."""

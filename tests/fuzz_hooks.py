@@ -9,21 +9,19 @@ import json
 import os
 import re
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import schemathesis
 from fuzz_draw import Draw
-from fuzz_facts import NAMED, NOUNS, Facts
+from fuzz_facts import Facts
+from fuzz_reach import Reach
 from schemathesis.openapi.checks import RejectedPositiveData
-
-from library.models import Loan, PatronBlock
 
 RUN = json.loads(Path(os.environ["LIBRARY_FUZZ"]).read_text(encoding="utf-8"))
 # Reasons of 422 that no schema can tell, by code and place: what a call names does not exist …
 FACTS = (
-    r"\w+_not_found:.*|wrong_password:/old_password|unknown_value:/overrides/\d+/code|bad_form:/time_zone"
+    r"\w+_not_found:.*|wrong_password:/(old_)?password|invalid_token:/token|unknown_value:/overrides/\d+/code|bad_form:/time_zone"
     r"|cursor_not_valid:cursor"
 )
 # … or two members do not fit one another: an order of moments, the value to its kind, two names of one thing …
@@ -38,11 +36,6 @@ FILES = r"unknown_format:/file"
 WHOM = r"required:(/patron_id|patron_id)"
 # … or the key of another call was sent again, which stands in no reason but in the code of the problem itself.
 AGAIN = "idempotency_key_reused"
-# Parameters of lists of which a call may name one: three calls in four do.
-ONE_OF = (("page", "cursor"), ("page_size", "per_page"))
-# Things of which no two have the same name, and the members that name them.
-NAMED_ONCE = ("_branch", "_item_type", "_patron_category", "_subject", "_user")
-UNIQUE = {"name", "username", "email", "card_barcode"}
 BEYOND_SCHEMAS = re.compile("|".join((FACTS, FITTING, FILES, WHOM)))
 
 
@@ -71,6 +64,7 @@ class Actor:
 
 actor = Actor()
 facts = Facts(RUN["database_url"], actor.id, RUN["username"] in ("librarian", "admin"))
+reach = Reach(facts, actor)
 draw = Draw(f"{RUN['seed']} {RUN['username']}", RUN["share"])
 
 if actor.password:
@@ -118,140 +112,12 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     facts.looks += 1
     if case.meta is not None and case.meta.generation.mode.is_positive:
         if case.meta.phase.name.value == "examples" or facts.looks % 4:
-            _with_keys(case)
-            _with_new_names(operation, case)
-            REACHED.get(operation.removeprefix("preview_"), _leave)(case)
-        if case.method == "DELETE" and operation not in REACHED:
-            *_, last = case.path_parameters
-            case.path_parameters[last] = facts.unused(last) or case.path_parameters[last]
+            reach.make_valid(operation, case)
+        if case.method == "DELETE":
+            reach.make_deletable(operation, case)
     own = actor.id is not None and (case.path_parameters or {}).get("user_id") in (actor.id, str(actor.id))
     if own and case.method != "GET":
         case.path_parameters["user_id"] = facts.key("user_id") or case.path_parameters["user_id"]
-
-
-def _with_keys(case: Any) -> None:
-    for place in (case.path_parameters, case.query):
-        for name in list(place or ()):
-            if (key := facts.key(name)) is not None:
-                place[name] = key
-    for name, other in ONE_OF:
-        if name in (case.query or {}) and other in case.query:
-            del case.query[other]
-    if "If-Match" in (case.headers or {}):
-        case.headers["If-Match"] = "*"
-    if "Idempotency-Key" in (case.headers or {}):
-        case.headers["Idempotency-Key"] = f"call-{facts.looks}"
-    _fill(case.body)
-
-
-def _fill(value: Any) -> None:
-    """Name what exists wherever a body names something."""
-    if isinstance(value, list):
-        for part in value:
-            _fill(part)
-    if not isinstance(value, dict):
-        return
-    for name, inner in value.items():
-        single = name.removesuffix("s")
-        if type(inner) is int and (key := facts.key(name)) is not None:
-            value[name] = key
-        elif isinstance(inner, list) and name.endswith("_ids") and (single in NOUNS or single in NAMED):
-            value[name] = sorted({key for _ in inner if (key := facts.key(single)) is not None})
-        else:
-            _fill(inner)
-
-
-def _with_new_names(operation: str, case: Any) -> None:
-    """Nothing else may bear the name that such a thing is given."""
-    if operation.endswith(NAMED_ONCE) and isinstance(case.body, dict):
-        for member in UNIQUE.intersection(case.body):
-            case.body[member] = f"{actor.name}{facts.looks}{'@example.org' if member == 'email' else ''}"
-
-
-def _leave(case: Any) -> None:
-    pass
-
-
-def _body(**members: Callable[[], Any]) -> Callable[[Any], None]:
-    def put(case: Any) -> None:
-        if isinstance(case.body, dict):
-            case.body |= {name: found for name, value in members.items() if (found := value()) is not None}
-
-    return put
-
-
-def _loan(*conditions: Any) -> Callable[[Any], None]:
-    def put(case: Any) -> None:
-        case.path_parameters["loan_id"] = facts.loan(*conditions) or case.path_parameters["loan_id"]
-
-    return put
-
-
-def _hold(case: Any) -> None:
-    case.path_parameters["hold_id"] = facts.hold() or case.path_parameters["hold_id"]
-
-
-def _block(case: Any) -> None:
-    found = facts.part(PatronBlock.id, PatronBlock.user_id)
-    if found:
-        case.path_parameters |= {"user_id": found[0], "block_id": found[1]}
-
-
-def _queue(case: Any) -> None:
-    found = facts.queue()
-    if found and isinstance(case.body, dict):
-        case.path_parameters["book_id"], case.body["hold_ids"] = found
-
-
-def _charge(find: Callable[[], Any], **names: int) -> Callable[[Any], None]:
-    """Members of a body, from a charge: 0 is its key, 1 its patron, 2 its cents."""
-
-    def put(case: Any) -> None:
-        found = find()
-        if found and isinstance(case.body, dict):
-            case.body |= {name: found[place] for name, place in names.items()}
-
-    return put
-
-
-def _payment(case: Any) -> None:
-    _charge(facts.open_charge, patron_id=1, amount_cents=2)(case)
-    if isinstance(case.body, dict):
-        case.body.pop("charge_ids", None)
-
-
-def _file(case: Any) -> None:
-    if isinstance(case.body, dict):
-        case.body |= {"file": "title,year\nMoby-Dick,1851\n", "kind": "books", "format": "csv"}
-
-
-def _import_job(case: Any) -> None:
-    case.path_parameters["job_id"] = facts.waiting_import() or case.path_parameters["job_id"]
-
-
-REACHED: dict[str, Callable[[Any], None]] = {
-    "change_password": _body(old_password=lambda: actor.password),
-    "refresh": _body(refresh_token=lambda: actor.log_in()["refresh_token"] if actor.password else "none"),
-    "check_out": _body(copy_barcode=lambda: facts.copy_at_home(), patron_barcode=lambda: facts.card()),
-    "check_in": _body(copy_barcode=lambda: facts.copy_on_loan()),
-    "renew": _loan(Loan.claimed_at.is_(None), Loan.lost_at.is_(None)),
-    "change_due_date": _loan(),
-    "declare_lost": _loan(Loan.lost_at.is_(None)),
-    "claim_returned": _loan(Loan.claimed_at.is_(None), Loan.lost_at.is_(None)),
-    "resolve_claim": _loan(Loan.claimed_at.is_not(None)),
-    "cancel_hold": _hold,
-    "cancel_job": _import_job,
-    "create_import": _file,
-    "patch_hold": _hold,
-    "get_block": _block,
-    "patch_block": _block,
-    "delete_block": _block,
-    "reorder_queue": _queue,
-    "pay": _payment,
-    "waive": _charge(facts.open_charge, charge_id=0, amount_cents=2),
-    "reverse": _charge(facts.open_charge, entry_id=0),
-    "refund": _charge(facts.paid_charge, charge_id=0),
-}
 
 
 @schemathesis.hook
@@ -262,11 +128,12 @@ def after_call(context: Any, case: Any, response: Any) -> None:
     operation = case.operation.definition.raw.get("operationId", "") if own else ""
     phase = case.meta.phase.name.value if case.meta is not None else "probe"
     answer = {"operation": operation, "method": case.method, "status": response.status_code, "phase": phase}
+    answer["replayed"] = "idempotency-replayed" in {name.lower() for name in response.headers}
     with Path(RUN["answers"]).open("a", encoding="utf-8") as answers:
         answers.write(json.dumps(answer) + "\n")
     if response.status_code == 204 and operation == "log_out":
         actor.access_token = ""
-    if response.status_code == 204 and operation == "change_password":
+    if response.status_code == 204 and operation == "change_password" and not answer["replayed"]:
         actor.password = case.body["new_password"]
 
 
