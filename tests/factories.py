@@ -1,5 +1,7 @@
 """Rows with sensible values, committed at once: `make.loan(copy=…, due_at=…)`."""
 
+import hashlib
+import secrets
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -8,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from library.models import (
     AccountEntry,
+    ApiKey,
     Author,
     Base,
     Book,
@@ -32,7 +35,7 @@ from library.models import (
     User,
     UserSession,
 )
-from library.rules import catalogue, ledger, policies, transfers, users, words
+from library.rules import api_keys, catalogue, ledger, policies, transfers, users, words
 from library.rules.calendar import local_day
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -95,6 +98,15 @@ class Factories:
                 expires_at=later,
             )
         )
+
+    def api_key(self, user: User, *scopes: str, **values: Any) -> ApiKey:
+        """A key whose text is in its attribute `text`."""
+        text = api_keys.PREFIX + secrets.token_urlsafe(32)
+        shown = {"prefix": text[: api_keys.SHOWN], "key_hash": hashlib.sha256(text.encode()).hexdigest()}
+        values = {"name": "A program", "scopes": list(scopes), "created_at": datetime.now(UTC)} | values
+        key = self._kept(ApiKey(user_id=user.id, **shown, **values))
+        key.text = text
+        return key
 
     def author(self, **values: Any) -> Author:
         values = {"name": f"Writer, Number {next(self.numbers)}", "dates": ""} | values

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from sqlalchemy import text
 
 from library import create_app
@@ -12,8 +12,9 @@ SECRET = "the cook has the key"
 
 
 def load() -> Flask:
-    """The application as it is served, and four ways to fail."""
+    """The application as it is served, and five ways to fail."""
     app = create_app()
+    app.add_url_rule("/crash_with", view_func=crash_with, methods=["POST"])
     for view in (crash, wrong_statement, first_part, later_part):
         app.add_url_rule(f"/{view.__name__}", view_func=view)
     return app
@@ -22,6 +23,11 @@ def load() -> Flask:
 def crash() -> None:
     """An error that nobody foresaw."""
     raise RuntimeError(SECRET)
+
+
+def crash_with() -> None:
+    """An error that quotes what was sent."""
+    raise ValueError(f"cannot make sense of {request.get_data(as_text=True)}")
 
 
 def wrong_statement() -> None:

@@ -102,7 +102,7 @@ class TwoDesks:
             branch=self.session.get(Branch, counter.place.id) if counter.place else None,
             overrides=dict.fromkeys(counter.overrides, "They asked for it."),
             confirm_token=token,
-            sign=lambda text: text,
+            signatures=lambda text: [text],
         )
         try:
             with self.session.begin_nested():

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from library.models import (
     AccountEntry,
     Allocation,
+    AuditEvent,
     Branch,
     ChargeLoan,
     Copy,
@@ -168,6 +169,9 @@ def picture(session: Session) -> dict[str, list[tuple[Any, ...]]]:
         .group_by(entry.patron_id, charge.reason),
         "renewals": select(Renewal.loan_id, Renewal.channel, Renewal.was_due_at, Renewal.due_at, Renewal.actor_id),
         "keys": select(IdempotencyKey.key),
+        "audit": select(AuditEvent.action, AuditEvent.object_kind, AuditEvent.object_id, func.count()).group_by(
+            AuditEvent.action, AuditEvent.object_kind, AuditEvent.object_id
+        ),
         "notices": select(Notice.occasion, Notice.patron_id, Notice.kind, Notice.loan_id, Notice.hold_id),
     }
     return {name: sorted((tuple(row) for row in session.execute(rows)), key=repr) for name, rows in seen.items()}

@@ -48,12 +48,16 @@ def test_development_makes_its_key_once_and_keeps_it_to_itself(tmp_path):
     [
         ({"SECRET_KEY": ""}, "needs SECRET_KEY"),
         ({"SECRET_KEY": "short"}, "not safe"),
+        ({"SECRET_KEY_PREVIOUS": "short"}, "SECRET_KEY_PREVIOUS is not safe"),
+        ({"SECRET_KEY_PREVIOUS": "x" * 40}, "SECRET_KEY_PREVIOUS is not safe"),
         ({"SECRET_KEY": "x" * 40}, "not safe"),
         ({"SECRET_KEY": "please-change-me-please-change-me-now"}, "not safe"),
         ({"DATABASE_URL": ""}, "needs DATABASE_URL"),
         ({"DEBUG": True}, "DEBUG"),
         ({"TESTING": True}, "TESTING"),
         ({"SANDBOX_CLOCK": True}, "SANDBOX_CLOCK"),
+        ({"MAIL_URL": "console:"}, "does not print mails"),
+        ({"REQUIRE_EMAIL_VERIFICATION": True}, "needs MAIL_URL"),
     ],
 )
 def test_production_refuses_to_start_unsafely(settings, sentence):
@@ -64,6 +68,8 @@ def test_production_refuses_to_start_unsafely(settings, sentence):
 def test_production_raises_the_bar():
     app = create_app("production", **SAFE)
     assert app.config["PASSWORD_MIN_LENGTH"] == 15
+    assert app.config["REFUSE_COMMON_PASSWORDS"] is True
+    assert app.config["MAIL_URL"] == ""
     assert (app.debug, app.testing) == (False, False)
 
 
@@ -136,6 +142,12 @@ def test_an_unknown_setting_in_the_file_is_named(tmp_path):
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
         ({"DATABASE_URL": "mysql://localhost/library"}, "DATABASE_URL"),
         ({"REDIS_URL": "nonsense"}, "REDIS_URL"),
+        ({"MAIL_URL": "smtp://post:s3cret@"}, "^MAIL_URL cannot be understood$"),
+        ({"MAIL_URL": "mail.example.org"}, "^MAIL_URL cannot be understood$"),
+        ({"MAIL_FROM": "the library"}, "MAIL_FROM is 'the library'"),
+        ({"MAIL_FROM": "Town\nBcc: all <town@example.org>"}, "MAIL_FROM"),
+        ({"PUBLIC_URL": "town.example.org"}, "^PUBLIC_URL cannot be understood$"),
+        ({"PUBLIC_URL": "https://town.example.org/?next="}, "^PUBLIC_URL cannot be understood$"),
         ({"ACCESS_TOKEN_SECONDS": -1}, "too small"),
         ({"CACHE_SECONDS": "sixty"}, "of the kind int"),
         ({"LIMITS_ENABLED": "false"}, "of the kind bool"),

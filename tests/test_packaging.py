@@ -20,6 +20,7 @@ pytestmark = pytest.mark.services
 
 # Of tests, linters and the building of packages: nothing a library needs to run.
 TOOLS = {
+    "aiosmtpd",
     "build",
     "coverage",
     "grimp",
@@ -28,6 +29,7 @@ TOOLS = {
     "jsonschema",
     "mypy",
     "openapi-spec-validator",
+    "pip-audit",
     "playwright",
     "pytest",
     "pytest-cov",
@@ -36,6 +38,7 @@ TOOLS = {
     "ruff",
     "schemathesis",
     "tox",
+    "trustme",
 }
 
 

@@ -125,6 +125,10 @@ def test_killed_between_commit_and_answer_the_retry_replays(new_database, tmp_pa
     try:
         (stands,) = served.call("GET", "/books", token=token).json
         assert stands["title"] == "after"
+        told = served.call("GET", "/audit-events?action=create_book", token=token).json
+        assert [(row["outcome"], row["object_id"]) for row in told] == [("done", stands["id"])], (
+            "none without its change"
+        )
         again = served.call("POST", "/books", {"title": "after"}, token, {"Idempotency-Key": "after"})
         assert (again.status, again.headers[REPLAYED], again.json) == (201, "true", stands)
         read = served.call("GET", again.headers["Location"], token=token)
@@ -132,6 +136,9 @@ def test_killed_between_commit_and_answer_the_retry_replays(new_database, tmp_pa
         # What had not been committed is done now, and once.
         made = served.call("POST", "/books", {"title": "before"}, token, {"Idempotency-Key": "before"})
         assert (made.status, made.headers.get(REPLAYED)) == (201, None)
-        assert len(served.call("GET", "/books", token=token).json) == 2
+        books = served.call("GET", "/books", token=token).json
+        assert len(books) == 2
+        told = served.call("GET", "/audit-events?action=create_book", token=token).json
+        assert [row["object_id"] for row in told] == [book["id"] for book in books]
     finally:
         served.stop()

@@ -29,7 +29,7 @@ def lists(app: Flask, user_id: int) -> dict[str, dict[str, Any]]:
 
 def words_of(operation: dict[str, Any], parameter: str) -> list[str]:
     """The enumeration of a parameter that takes several words; none where there is no such parameter."""
-    schemas = {one["name"]: one["schema"] for one in operation["parameters"] if "name" in one}
+    schemas = {one["name"]: one["schema"] for one in operation.get("parameters", []) if "name" in one}
     return schemas[parameter]["items"]["enum"] if parameter in schemas else []
 
 
