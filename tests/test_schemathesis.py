@@ -95,7 +95,7 @@ def changes(path: Path) -> Counter[str]:
     return Counter(
         answer["operation"]
         for answer in answers
-        if answer["method"] != "GET" and answer["status"] < 300 and not answer["replayed"]
+        if answer["operation"] and answer["method"] != "GET" and answer["status"] < 300 and not answer["replayed"]
     )
 
 
