@@ -229,3 +229,5 @@ def _holds_fast(key: ForeignKey, noun: Any) -> bool:
 
 
 _not_kept = (ItemType.id.is_(None)) | (ItemType.not_for_loan.is_(False))
+_waited_for = select(Copy.id).join(Hold, Hold.book_id == Copy.book_id).where(Hold.state == HoldState.QUEUED)
+NOT_WAITED_FOR = Loan.copy_id.not_in(_waited_for)

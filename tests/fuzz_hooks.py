@@ -131,7 +131,7 @@ def after_call(context: Any, case: Any, response: Any) -> None:
     answer["replayed"] = "idempotency-replayed" in {name.lower() for name in response.headers}
     with Path(RUN["answers"]).open("a", encoding="utf-8") as answers:
         answers.write(json.dumps(answer) + "\n")
-    if response.status_code == 204 and operation == "log_out":
+    if response.status_code == 204 and operation in ("log_out", "end_session"):
         actor.access_token = ""
     if response.status_code == 204 and operation == "change_password" and not answer["replayed"]:
         actor.password = case.body["new_password"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fuzz_facts import NAMED, NOUNS, Facts
+from fuzz_facts import NAMED, NOT_WAITED_FOR, NOUNS, Facts
 
 from library.models import Loan, PatronBlock, TokenPurpose
 
@@ -161,7 +161,7 @@ def recipes(facts: Facts, speaker: Speaker) -> dict[str, Callable[[Any], None]]:
         "refresh": _body(refresh_token=lambda: speaker.log_in()["refresh_token"] if speaker.password else "none"),
         "check_out": _body(copy_barcode=facts.copy_at_home, patron_barcode=facts.card),
         "check_in": _body(copy_barcode=facts.copy_on_loan),
-        "renew": loan(Loan.claimed_at.is_(None), Loan.lost_at.is_(None)),
+        "renew": loan(Loan.claimed_at.is_(None), Loan.lost_at.is_(None), NOT_WAITED_FOR),
         "change_due_date": loan(),
         "declare_lost": loan(Loan.lost_at.is_(None)),
         "claim_returned": loan(Loan.claimed_at.is_(None), Loan.lost_at.is_(None)),

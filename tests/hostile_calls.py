@@ -9,23 +9,13 @@ from urllib.parse import quote
 
 from hostile import Value
 from hostile_places import NAME, WHOLE, Document, Place
+from served import Answer
 
 DEADLINE = 60
 BOUNDARY = b"edge-of-a-part"
 # Stands where the value goes: no part of any body.
 _MARK = "\u2020here\u2020"
 _MARK_IN_JSON = json.dumps(_MARK).encode()
-
-
-class Answer:
-    """Status, headers and body; status 0 where the server hung up without a word."""
-
-    def __init__(self, status: int, headers: Any, data: bytes) -> None:
-        self.status, self.headers, self.data = status, headers, data
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.data)
 
 
 class Wire:

@@ -14,16 +14,16 @@ import pytest
 from fuzz_facts import Facts
 from fuzz_reach import Reach
 from hostile import CORPUS, Kind, Value
-from hostile_calls import Answer, Call, Wire
+from hostile_calls import Call, Wire
 from hostile_places import HEADERS, Document, Place
 from problems import FORM
-from served import Served
+from served import Answer, Served
 
 pytestmark = pytest.mark.fuzz
 
 SEED = "1876"
 # Values for each place in a short run, and in a long one for headers that an operation does not speak of.
-SHORT = 8
+SHORT = 5
 SETTINGS = {"LIBRARY_LIMITS_ENABLED": "false", "LIBRARY_LOCK_TIMEOUT_SECONDS": "60"}
 TRIES = 8
 # What an operation ends, another must have begun.
