@@ -14,7 +14,7 @@ from library.database import CATALOGUE, count_change, transaction
 from library.exchange.readers import Format, Progress, Source, check_books, read_records
 from library.exchange.records import FormatError, RecordFault
 from library.exchange.rosters import check_roster, read_roster
-from library.models import Import, Job, JobKind, OnDuplicate, Outcome
+from library.models import Import, Job, JobKind, OnDuplicate, Outcome, User
 from library.rules import audit, duplicates, imports, jobs, rosters, uploads
 from library.rules.outcomes import AT_ONCE, Result
 from library.working import insistently
@@ -80,8 +80,7 @@ class Intake:
         def write_and_tell() -> list[Result]:
             results = write()
             if any(result.outcome in CHANGING for result in results):
-                role, kind = (audit.JOB, Job.__tablename__) if self.job_id else (audit.COMMAND, None)
-                audit.write_done(self.session, self.kind.value, role, datetime.now(UTC), kind, self.job_id)
+                self._write_down([result.user_id for result in results if result.outcome in CHANGING])
             self.witness(results, last)
             return results
 
@@ -95,6 +94,15 @@ class Intake:
         self.session.expunge_all()
         self.position = last
         return results
+
+    def _write_down(self, user_ids: Sequence[int | None]) -> None:
+        """A row for each account that changed, else one for the batch: nobody asks what became of one book."""
+        now, role = datetime.now(UTC), audit.JOB if self.job_id else audit.COMMAND
+        about: list[tuple[str | None, int | None]] = [(Job.__tablename__ if self.job_id else None, self.job_id)]
+        if self.kind is JobKind.IMPORT_USERS:
+            about = [(User.__tablename__, key) for key in user_ids]
+        for kind, key in about:
+            audit.write_done(self.session, self.kind.value, role, now, kind, key)
 
     def _write(self, records: Sequence[Item]) -> list[Result]:
         results = KINDS[self.kind].take(self.session, records, self.on_duplicate, datetime.now(UTC))

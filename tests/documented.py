@@ -84,7 +84,8 @@ def audited(operation: dict[str, Any] | None, response: TestResponse) -> int:
         return int(changes)
     open_to_all = not operation["security"]
     if status == 422:
-        return int(changes and any(error["code"] == "wrong_password" for error in response.json["errors"]))
+        secrets = ("wrong_password", "invalid_token")
+        return int(changes and any(error["code"] in secrets for error in response.json["errors"]))
     if status == 401:
         return int(changes and open_to_all)
     return int(status == 403 or (status in (409, 412) and changes and not open_to_all))

@@ -111,8 +111,9 @@ class Facts:
     def _some(self, name: str, noun: Any) -> Select[Any]:
         statement = select(noun.id).order_by(noun.id)
         if noun is User:
-            # Nobody whose log-in a run speaks for: a changed password would end it.
+            # Nobody whose log-in a run speaks for: a changed password would end it. Who was erased is nobody.
             statement = statement.where(User.role == Role.PATRON, User.card_barcode != "P0001")
+            statement = statement.where(User.erased_at.is_(None))
         if noun in OWN and not self.staff:
             statement = select(noun.id).order_by(noun.id).where(OWN[noun] == self.own_id)
         if noun in ALWAYS_OWN:

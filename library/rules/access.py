@@ -131,6 +131,8 @@ SEEN_WITH: dict[type[Base], str] = {
     PatronCategory: "categories.read",
     User: "profile.own",
 }
+# With which permission others are seen there too, of tables with own rows of which their permission speaks.
+OTHERS_SEEN_WITH: dict[type[Base], str] = {User: "users.read"}
 
 
 class PatronErased(Refusal):
@@ -176,3 +178,10 @@ def visible(statement: Select[Any], table: type[Base], actor: User | None) -> Se
     if own is None or sees_all:
         return statement
     return statement.where(false() if actor is None else own(actor))
+
+
+def named_beside(statement: Select[Any], table: type[Base], actor: User | None) -> Select[Any]:
+    """Narrow a statement over `table` to the rows that the actor may see in full where another record names them."""
+    if table in OTHERS_SEEN_WITH and not may(actor, OTHERS_SEEN_WITH[table]):
+        statement = statement.where(false() if actor is None else OWN_ROWS[table](actor))
+    return visible(statement, table, actor)

@@ -166,6 +166,9 @@ def _letter(session: Session, mail: Mail, now: datetime, keys: Sequence[str]) ->
 
 
 def _sent_lately(session: Session, mail: Mail, now: datetime) -> int:
+    """How many of its kind its account was sent within the hour; an address without one has only its limits."""
+    if mail.user_id is None:
+        return 0
     alike = (Mail.kind == mail.kind, Mail.user_id == mail.user_id, Mail.sent_at > now - HOUR)
     return session.scalar(select(func.count()).where(*alike)) or 0
 

@@ -41,8 +41,15 @@ POSTGRESQL_LEDGER = (
     "DROP TRIGGER account_entries_change ON account_entries",
     "CREATE TRIGGER account_entries_change BEFORE UPDATE OR DELETE ON account_entries"
     " FOR EACH ROW EXECUTE FUNCTION refuse_entry_change()",
+    # No trigger for rows sees a TRUNCATE.
+    *(
+        f"CREATE TRIGGER {table}_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        for table in ("account_entries", "allocations")
+    ),
 )
 POSTGRESQL_LEDGER_BEFORE = (
+    "DROP TRIGGER account_entries_truncate ON account_entries",
+    "DROP TRIGGER allocations_truncate ON allocations",
     "DROP TRIGGER account_entries_change ON account_entries",
     "CREATE TRIGGER account_entries_change BEFORE UPDATE OR DELETE ON account_entries"
     " FOR EACH ROW EXECUTE FUNCTION refuse_change()",
@@ -53,6 +60,8 @@ POSTGRESQL_AUDIT = (
     " 'BEGIN RAISE EXCEPTION ''the audit is append-only''; END'",
     "CREATE TRIGGER audit_events_change BEFORE UPDATE OR DELETE ON audit_events"
     " FOR EACH ROW EXECUTE FUNCTION refuse_audit_change()",
+    "CREATE TRIGGER audit_events_truncate BEFORE TRUNCATE ON audit_events"
+    " FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change()",
 )
 
 

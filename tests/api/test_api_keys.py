@@ -235,12 +235,13 @@ def test_a_use_is_noted_once_a_minute_and_costs_readers_nothing_else(with_key, m
     assert key.last_used_at >= first
 
 
-def test_a_program_counts_for_itself_and_a_wrong_key_as_a_stranger(migrated):
+def test_programs_of_one_count_together_but_not_as_the_person_and_a_wrong_key_as_a_stranger(migrated):
     app = migrated(LIMITS_ENABLED=True, LIMIT_PATRON="2 per hour", LIMIT_ANONYMOUS="3 per hour")
     with app.app_context():
         make = Factories(make_session(db.engine))
     owner = make.user()
     keys = [make.api_key(owner, "loans.read").text for _ in range(2)]
+    another = make.api_key(make.user(), "loans.read").text
     person = app.test_client()
     person.sign_in(owner, make.session_of(owner))
 
@@ -248,7 +249,8 @@ def test_a_program_counts_for_itself_and_a_wrong_key_as_a_stranger(migrated):
         return [app.test_client().get("/loans", headers={"Authorization": f"Bearer {key}"}).status_code for _ in "1234"]
 
     assert statuses(keys[0]) == [200, 200, 429, 429]
-    assert statuses(keys[1]) == [200, 200, 429, 429]
+    assert statuses(keys[1]) == [429] * 4
+    assert statuses(another) == [200, 200, 429, 429]
     assert person.get("/loans").status_code == 200
     assert statuses("lib_" + "A" * 43) == [401, 401, 401, 429]
     make.session.close()
@@ -279,3 +281,18 @@ def test_a_roster_changes_no_address_under_a_key(with_key, make, on_duplicate, s
     roster = BytesIO(b"card,last name,e-mail\nP1,Doe,mine@example.org\n"), "roster.csv"
     sent = {"file": roster, "kind": "patrons", "on_duplicate": on_duplicate}
     assert client.post("/imports", data=sent, content_type="multipart/form-data").status_code == status
+
+
+@pytest.mark.parametrize("role", [Role.LIBRARIAN, Role.ADMIN])
+def test_who_may_not_read_people_is_not_shown_them_beside_what_they_have(app, make, role):
+    owner, patron = make.user(role=role), make.user(first_name="Jane")
+    make.loan(patron=patron), make.hold(patron=patron), make.charge(patron, 100), make.order(patron)
+    make.loan(patron=owner)
+    lists = {"loans.read": "/loans", "holds.read": "/holds", "accounts.read": "/account-entries"}
+    for scope, path in lists.items():
+        for more in ((), ("users.read",)):
+            key = make.api_key(owner, scope, "profile.own", *more).text
+            rows = app.test_client().get(f"{path}?expand=patron", headers={"Authorization": f"Bearer {key}"}).json
+            shown = {row["patron_id"]: row["patron"] is not None for row in rows}
+            assert shown[patron.id] == bool(more)
+            assert shown.get(owner.id, True), "one's own profile is within the scopes"

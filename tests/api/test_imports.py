@@ -192,6 +192,19 @@ def test_a_roster_makes_patrons(as_librarian, work, make, session):
     assert session.scalar(select(User.password_hash).where(User.card_barcode == "C1")) is None
 
 
+def test_each_account_that_a_roster_changes_has_its_row_in_the_audit(as_librarian, as_admin, work, make):
+    make.category(name="Pupils")
+    known = [make.user() for _ in range(2)]
+    lines = ["card_barcode,last_name,email"]
+    lines += [f"{user.card_barcode},Doe,new{user.id}@example.org" for user in known]
+    sent = send(as_librarian, "\n".join(lines).encode(), kind="patrons", on_duplicate="update")
+    work()
+    assert counts(as_librarian.get(f"/jobs/{sent.json['id']}").json)["updated"] == 2
+    for user in known:
+        (row,) = as_admin.get(f"/audit-events?object_kind=users&object_id={user.id}").json
+        assert (row["action"], row["actor_role"], row["outcome"]) == ("import_users", "job", "done")
+
+
 @pytest.mark.parametrize(
     ("content", "parts", "member", "code"),
     [

@@ -80,6 +80,15 @@ def test_no_line_of_the_ledger_is_changed_or_deleted(session, make, pay, table, 
     assert session.query(Allocation).one().amount_cents == 200
 
 
+@pytest.mark.parametrize("table", ["account_entries", "allocations", "audit_events"])
+def test_nor_is_it_emptied_at_once(session, table):
+    if session.get_bind().dialect.name == "sqlite":
+        pytest.skip("SQLite has no TRUNCATE")
+    with pytest.raises(DBAPIError, match="append-only"):
+        session.execute(text(f"TRUNCATE {table} CASCADE"))
+    session.rollback()
+
+
 def test_a_balance_is_the_sum_of_all_entries(session, make, patron, pay, statements):
     other, third = make.charge(cents=700), make.user()
     pay(make.charge(patron, 500), 200)

@@ -162,6 +162,13 @@ def test_nobody_is_written_to_without_end(session, make, reset_of, claim, now):
     assert claim(reset_of(user, later)[1], later)
 
 
+def test_strangers_use_nothing_up_of_one_another(session, queued, claim, now):
+    for number in range(mails.MOST_IN_AN_HOUR + 1):
+        key = queued(MailKind.REGISTRATION_REFUSED, address=f"stranger{number}@example.org")
+        assert claim(key, now)
+        mails.sent(session, key, now)
+
+
 def test_a_mail_that_can_never_arrive_is_given_up(session, queued, claim, now):
     key = queued(MailKind.REGISTRATION_REFUSED, address="x@example.org")
     mails.give_up(session, key)

@@ -23,7 +23,7 @@ log = logging.getLogger("library")
 _MADE_UP = re.compile(r"[0-9A-Fa-f-]{16,64}", re.ASCII)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # What is wrong with a secret that somebody has sent; whatever else does not fit (422) is a fault of form.
-WRONG_SECRETS = {"wrong_password"}
+WRONG_SECRETS = {"wrong_password", "invalid_token"}
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Expanded(Nested):
             return {}
         statement = select(self.table).where(self.table.id.in_(keys)).options(*self.parts).order_by(self.table.id)
         # What was loaded for the list itself may lack parts.
-        anew = access.visible(statement, self.table, g.actor).execution_options(populate_existing=True)
+        anew = access.named_beside(statement, self.table, g.actor).execution_options(populate_existing=True)
         rows = db.session.scalars(anew).unique().all()
         return {row.id: data for row, data in zip(rows, self.schema.dump(rows, many=True), strict=True)}
 

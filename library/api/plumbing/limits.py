@@ -104,8 +104,8 @@ def _origin(address: IPv4Address | IPv6Address | None) -> str:
 
 
 def _account(claims: Claims | Holder) -> tuple[str, str]:
-    """What the calls of somebody known count for: a program with a key of its own uses nothing up that people have."""
-    name = f"key {claims.key_id}" if isinstance(claims, Holder) else str(claims.user_id)
+    """What the calls of somebody known count for: all their programs together, which use nothing up that they have."""
+    name = f"keys of {claims.user_id}" if isinstance(claims, Holder) else str(claims.user_id)
     return "LIMIT_PATRON" if claims.role is Role.PATRON else "LIMIT_STAFF", name
 
 
