@@ -9,16 +9,14 @@ from flask import current_app, g
 from flask.views import MethodView
 from sqlalchemy import Select
 
-from library.api.plumbing import auditing, limits
+from library.api import proofs
+from library.api.plumbing import auditing
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.errors import Problem
 from library.api.plumbing.fields import Choice, Id, ListOf, Messages, MomentField, Nested
 from library.api.plumbing.gate import actor
 from library.api.plumbing.references import QueryRef
 from library.api.plumbing.schemas import QuerySchema, RequestSchema, Schema, shown
 from library.api.plumbing.texts import Password, Text
-from library.api.users import hashable
-from library.database import transaction
 from library.extensions import db
 from library.models import ApiKey, User
 from library.rules import api_keys, users
@@ -106,17 +104,7 @@ class ApiKeyQuerySchema(QuerySchema):
 
 def check_before() -> None:
     """Check the password before the transaction begins; the view tells what came of it."""
-    g.password_fits = False
-    password = g.body.value.get("password") if isinstance(g.body.value, dict) else None
-    if not hashable(password):
-        return
-    name = actor().username
-    limits.take_login_slots(name)
-    with transaction(db.session, write=False):
-        login = users.find_login(db.session, name)
-    if users.password_fits(login, password):
-        limits.clear_login_slots(name)
-        g.password_fits = True
+    g.proof = proofs.prove(g.body.value.get("password") if isinstance(g.body.value, dict) else None)
 
 
 @blp.route("/api-keys")
@@ -136,9 +124,7 @@ class ApiKeys(MethodView):
     def post(self, values: dict[str, Any]) -> api_keys.MadeKey:
         """Make an API key for oneself, which is shown this once."""
         values.pop("password")
-        if not g.password_fits:
-            reason = {"code": "wrong_password", "detail": "This is not the password that holds now.", "params": {}}
-            raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/password"}])
+        proofs.require(g.proof)
         days = current_app.config["API_KEY_DAYS"]
         made = api_keys.create(db.session, actor(), values, g.real_now, timedelta(days=days) if days else None)
         auditing.made(made.api_key)

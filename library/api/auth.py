@@ -6,9 +6,9 @@ import marshmallow as ma
 from flask import Response, current_app, g
 from flask.views import MethodView
 
+from library.api import proofs
 from library.api.plumbing import auditing, limits, tokens
 from library.api.plumbing.blueprint import Blueprint
-from library.api.plumbing.errors import Problem
 from library.api.plumbing.fields import Fault, Nested
 from library.api.plumbing.gate import actor
 from library.api.plumbing.schemas import RequestSchema
@@ -163,7 +163,7 @@ class Refresh(MethodView):
         auditing.about(UserSession, claims.session_id)
         with auditing.change():
             rotated = sessions.rotate_session(db.session, claims.session_id, claims.jti, jti, g.real_now)
-            user = sessions.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
+            user = sessions.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version, g.real_now)
             pair = tokens.token_pair(user, rotated.id, jti) if rotated and user else None
             if user is None or pair is None:
                 auditing.turned_away(401, "unauthorized")
@@ -193,12 +193,8 @@ def check_before() -> None:
     old, new = body.get("old_password"), body.get("new_password")
     if not (hashable(old) and hashable(new)):
         return
-    name = actor().username
-    limits.take_login_slots(name)
-    with transaction(db.session, write=False):
-        login = users.find_login(db.session, name)
-    if users.password_fits(login, old):
-        limits.clear_login_slots(name)
+    login = proofs.prove(old)
+    if login:
         g.checked_passwords = login, users.hash_password(new)
 
 
@@ -215,5 +211,4 @@ class OwnPassword(MethodView):
         if login:
             refuse_common(values["new_password"], "new_password", actor().username, actor().email)
         if not login or not sessions.change_password(db.session, login, password_hash, g.session_id, g.real_now):
-            reason = {"code": "wrong_password", "detail": "This is not the password that holds now.", "params": {}}
-            raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/old_password"}])
+            raise proofs.wrong_password("/old_password")

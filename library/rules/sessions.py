@@ -106,8 +106,14 @@ def end_all(session: Session, user_id: int, now: datetime, but: int = 0) -> None
     one_time_tokens.end_all(session, user_id, now)
 
 
-def actor_of(session: Session, user_id: int, session_id: int, token_version: int) -> User | None:
-    """The user a token speaks for, if the account is active and neither session nor token were ended since."""
+def lock_account(session: Session, user_id: int, session_id: int, now: datetime) -> User | None:
+    """The account of a session as it is now, locked until the transaction ends; None where either ended meanwhile."""
+    user = locks.lock_whole_patron(session, user_id)
+    return user and actor_of(session, user.id, session_id, user.token_version, now)
+
+
+def actor_of(session: Session, user_id: int, session_id: int, token_version: int, now: datetime) -> User | None:
+    """The user a token speaks for, if the account is active and neither session nor token ended since."""
     return session.scalars(
         select(User)
         .join(UserSession, UserSession.user_id == User.id)
@@ -117,6 +123,7 @@ def actor_of(session: Session, user_id: int, session_id: int, token_version: int
             User.token_version == token_version,
             UserSession.id == session_id,
             UserSession.ended_at.is_(None),
+            UserSession.expires_at > now,
         )
         .options(raiseload("*"))
     ).one_or_none()

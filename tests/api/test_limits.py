@@ -281,3 +281,43 @@ def test_guessing_the_old_password_is_limited_too(limited):
     headers = {"Authorization": f"Bearer {token}"}
     codes = [client.post("/users/me/password", json=body, headers=headers).status_code for _ in range(6)]
     assert codes == [422] * 5 + [429]
+
+
+PROOFS = {
+    "/users/me/password": ("old_password", {"new_password": "password456"}),
+    "/api-keys": ("password", {"name": "x", "scopes": ["loans.read"]}),
+    "/users/{}/erase": ("password", {}),
+}
+
+
+def prover(client, path: str):
+    """Call it with a password and an address for the status of a call in one session of jdoe that asks for it."""
+    pair = log_in(client, "jdoe", "password123").json
+    member, body = PROOFS[path]
+
+    def prove(password: str, address: str) -> int:
+        headers, here = {"Authorization": f"Bearer {pair['access_token']}"}, {"REMOTE_ADDR": address}
+        sent = {"json": body | {member: password}, "headers": headers, "environ_overrides": here}
+        return client.post(path.format(pair["user"]["id"]), **sent).status_code
+
+    return prove
+
+
+@pytest.mark.parametrize("path", PROOFS)
+def test_a_stolen_token_guesses_from_many_addresses_no_more_than_from_one(limited, path):
+    client = limited().test_client()
+    register(client, "jdoe")
+    stolen, own = prover(client, path), prover(client, path)
+    assert [stolen("wrong", f"10.0.1.{number}") for number in range(7)] == [422] * 5 + [429] * 2
+    # Who is signed in elsewhere, and whoever logs in, is not locked out.
+    assert log_in(client, "jdoe", "password123", "10.0.1.1").status_code == 200
+    assert own("password123", "10.0.1.2") in (200, 201, 204)
+
+
+def test_the_right_password_clears_the_session(limited):
+    client = limited().test_client()
+    register(client, "jdoe")
+    prove = prover(client, "/api-keys")
+    for first in (0, 4):
+        assert [prove("wrong", f"10.0.1.{first + number}") for number in range(4)] == [422] * 4
+        assert prove("password123", "10.0.2.1") == 201

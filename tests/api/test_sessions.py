@@ -1,5 +1,7 @@
 """Sessions: where one is signed in, and signing out elsewhere."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from library.models import Role, UserSession
@@ -43,6 +45,14 @@ def test_to_end_the_session_that_asks_is_to_log_out(client, logged_in):
     assert row["client"].startswith("Werkzeug/")
     assert client.delete(f"/users/me/sessions/{row['id']}", headers=bearer(tokens)).status_code == 204
     assert client.get("/users/me/sessions", headers=bearer(tokens)).status_code == 401
+
+
+def test_no_token_outlives_its_session(client, logged_in, session):
+    tokens = logged_in()
+    assert client.get("/users/me", headers=bearer(tokens)).status_code == 200
+    session.query(UserSession).one().expires_at = datetime.now(UTC)
+    session.commit()
+    assert client.get("/users/me", headers=bearer(tokens)).status_code == 401
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -95,29 +95,45 @@ def test_of_parallel_rotations_one_succeeds_and_the_session_goes_on(session, ano
 def test_a_token_speaks_for_an_active_user_in_a_session_that_goes_on(session, make, now):
     user = make.user()
     opened = make.session_of(user)
-    assert sessions.actor_of(session, user.id, opened.id, 1) is user
-    assert sessions.actor_of(session, user.id, opened.id, 2) is None
-    assert sessions.actor_of(session, user.id, make.session_of(make.user()).id, 1) is None
+    assert sessions.actor_of(session, user.id, opened.id, 1, now) is user
+    assert sessions.actor_of(session, user.id, opened.id, 2, now) is None
+    assert sessions.actor_of(session, user.id, make.session_of(make.user()).id, 1, now) is None
+    assert sessions.actor_of(session, user.id, opened.id, 1, opened.expires_at - SECOND) is user
+    assert sessions.actor_of(session, user.id, opened.id, 1, opened.expires_at) is None
     sessions.end_session(session, opened.id, now)
-    assert sessions.actor_of(session, user.id, opened.id, 1) is None
+    assert sessions.actor_of(session, user.id, opened.id, 1, now) is None
+
+
+def test_an_account_is_locked_as_it_is_by_then(session, another, make, now):
+    user = make.user(password_hash=HASH)
+    mine, elsewhere = make.session_of(user), make.session_of(user)
+    other = another()
+    with transaction(other, write=True):
+        assert sessions.change_password(other, login_of(user), "another", mine.id, now)
+    assert user.password_hash == HASH
+    with transaction(session, write=True):
+        assert sessions.lock_account(session, user.id, mine.id, now).password_hash == "another"
+        assert sessions.lock_account(session, user.id, elsewhere.id, now) is None
+        assert sessions.lock_account(session, user.id, mine.id, mine.expires_at) is None
+        assert sessions.lock_account(session, user.id + 1, mine.id, now) is None
 
 
 def test_a_token_of_a_deactivated_or_deleted_user_speaks_for_nobody(session, make):
     admin, user = make.user(role=Role.ADMIN), make.user()
     session_id, user_id = make.session_of(user).id, user.id
     users.change_user(session, admin, user, {"active": False}, START)
-    assert sessions.actor_of(session, user_id, session_id, 2) is None
+    assert sessions.actor_of(session, user_id, session_id, 2, START) is None
     users.change_user(session, admin, user, {"active": True}, START)
-    assert sessions.actor_of(session, user_id, session_id, 1) is None
+    assert sessions.actor_of(session, user_id, session_id, 1, START) is None
     # The account is good again; what was open has ended for good.
-    assert sessions.actor_of(session, user_id, session_id, 3) is None
+    assert sessions.actor_of(session, user_id, session_id, 3, START) is None
     session_id = make.session_of(user).id
-    assert sessions.actor_of(session, user_id, session_id, 3) is user
+    assert sessions.actor_of(session, user_id, session_id, 3, START) is user
     users.delete_user(session, admin, user)
     session.commit()
     newcomer = make.user()
     assert newcomer.id > user_id
-    assert sessions.actor_of(session, user_id, session_id, 3) is None
+    assert sessions.actor_of(session, user_id, session_id, 3, START) is None
 
 
 def test_an_ended_session_does_not_rotate(session, make, now):
@@ -136,7 +152,7 @@ def test_a_new_password_ends_every_session_but_the_one_it_was_set_in(session, ma
     assert [row.ended_at for row in (mine, ended, other, strangers)] == [None, now - SECOND, now, None]
     assert user.password_hash == HASH
     assert stranger.password_hash is None
-    assert sessions.actor_of(session, user.id, mine.id, user.token_version) is user
+    assert sessions.actor_of(session, user.id, mine.id, user.token_version, now) is user
 
 
 def test_people_see_where_they_are_signed_in_and_nobody_else_does(session, make, now):

@@ -152,7 +152,7 @@ def _admit(claims: Known, permission: str) -> None:
         g.actor = api_keys.actor_of(db.session, claims.key_id, g.real_now)
     else:
         g.session_id, key_id = claims.session_id, None
-        g.actor = sessions.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version)
+        g.actor = sessions.actor_of(db.session, claims.user_id, claims.session_id, claims.token_version, g.real_now)
     if g.actor is None:
         limits.count_as_stranger(claims)
         raise tokens.dead_token()

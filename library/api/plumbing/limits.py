@@ -74,11 +74,24 @@ def take_login_slots(name: str) -> None:
 
 def clear_login_slots(name: str) -> None:
     """A success clears the pair, also what an outage has left in memory."""
+    _clear("LIMIT_LOGIN_PAIR", _pair(name))
+
+
+def take_proof_slots(name: str, session_id: int) -> None:
+    """Count a password that is asked again of who is signed in: as a log-in, and in this session from any address.
+
+    Or a stolen token could be guessed with from as many addresses as there are. It locks nobody out of their account:
+    a log-in opens another session.
+    """
+    take_login_slots(name)
     if current_app.config["LIMITS_ENABLED"]:
-        item, key = _counter("LIMIT_LOGIN_PAIR", _pair(name))
-        shared, spare = _counters()
-        spare.clear(item, key)
-        storage().ask(lambda: shared.clear(item, key), lambda: None)
+        _take("LIMIT_LOGIN_PAIR", _of_session(session_id))
+
+
+def clear_proof_slots(name: str, session_id: int) -> None:
+    """A success clears what was counted for the session, and the pair."""
+    clear_login_slots(name)
+    _clear("LIMIT_LOGIN_PAIR", _of_session(session_id))
 
 
 def take_mail_slot(name: str) -> None:
@@ -113,6 +126,11 @@ def _pair(name: str) -> str:
     return f"{_origin(address_of(request.remote_addr))} {name.strip().casefold()}"
 
 
+def _of_session(session_id: int) -> str:
+    # No pair begins like this: an address stands there.
+    return f"session {session_id}"
+
+
 def _take_pair(setting: str, name: str) -> None:
     if current_app.config["LIMITS_ENABLED"]:
         _take(setting, _pair(name))
@@ -139,6 +157,14 @@ def _take(setting: str, name: str) -> None:
         seconds = g.limit[2]
         detail = f"Too many requests: try again in {seconds} seconds."
         raise Problem(429, detail, headers={"Retry-After": str(seconds)})
+
+
+def _clear(setting: str, name: str) -> None:
+    if current_app.config["LIMITS_ENABLED"]:
+        item, key = _counter(setting, name)
+        shared, spare = _counters()
+        spare.clear(item, key)
+        storage().ask(lambda: shared.clear(item, key), lambda: None)
 
 
 def _counted(strategy: RateLimiter, item: RateLimitItem, key: str) -> bool:
