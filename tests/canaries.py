@@ -7,14 +7,15 @@ and a test says so.
 import re
 import sqlite3
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Column, Date, Engine, Enum, LargeBinary, String, text
+from sqlalchemy import JSON, Column, Date, Engine, Enum, LargeBinary, String, select, text
+from sqlalchemy.orm import Session
 
-from library.models import Base
+from library.models import Base, Moment
 
 # Of whom a row tells, in words: what must be gone once that person is erased.
 PERSONAL: dict[str, set[str]] = {
@@ -44,7 +45,7 @@ PERSONAL: dict[str, set[str]] = {
     "holds": {"end_reason"},
     "notices": {"occasion"},
     "idempotency_keys": {"call", "key", "fingerprint", "headers", "body"},
-    "job_results": {"reference"},
+    "job_results": {"reference", "reason"},
     "api_keys": {"name", "prefix", "key_hash", "scopes"},
     "one_time_tokens": {"nonce", "token_hash"},
     "mails": {"address"},
@@ -77,7 +78,6 @@ NOT_PERSONAL: dict[str, dict[str, str]] = {
     "identifiers": {"value": THING},
     "imports": {"file_name": "what staff called a file; the report is deleted after JOB_RESULTS_DAYS"},
     "item_types": {"name": LAW},
-    "job_results": {"reason": "why a line failed; names no person"},
     "jobs": {"error": "the name of an exception"},
     "loans": dict.fromkeys(("time_zone", "due_on", "due_steps", "lent_condition"), "days of a loan of nobody's"),
     "orders": {"note": "no order is left when its writer is erased"},
@@ -169,6 +169,17 @@ def found_in(haystack: bytes, words: Iterable[str]) -> set[str]:
 def columns_of(found: Iterable[str], places: dict[str, str]) -> set[str]:
     """Where the words that were found had been planted."""
     return {places[word] for word in found}
+
+
+def ties_with(session: Session, moments: set[datetime]) -> set[str]:
+    """Columns of all tables, but the ledger and the audit, in which one of these very moments stands."""
+    return {
+        f"{table.name}.{column.name}"
+        for table in Base.metadata.sorted_tables
+        if table.name not in ("account_entries", "audit_events")
+        for column in table.columns
+        if isinstance(column.type, Moment) and not moments.isdisjoint(session.scalars(select(column)))
+    }
 
 
 def as_words(body: Any) -> set[str]:

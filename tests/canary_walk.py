@@ -260,9 +260,9 @@ class Cast:
         names = ("card_barcode", "username", "email", "first_name", "last_name", "phone", "address")
         line = self.walker.given(*names)
         line["address"] = line["address"].partition("\n")[0]
-        wrong = [line["card_barcode"], *(self.walker.word() for _ in range(3)), "No such branch"]
+        wrong = [line["card_barcode"], *(self.walker.word() for _ in range(5))]
         rows = [",".join(line), ",".join(line.values())]
-        others = ["card_barcode,first_name,last_name,phone,branch", ",".join(wrong)]
+        others = ["card_barcode,first_name,last_name,phone,branch,category", ",".join(wrong)]
         for table in (rows, others):
             self.send_file("\n".join(table) + "\n")
             self.walker.flask("jobs", "run", "--once")

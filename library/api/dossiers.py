@@ -79,7 +79,7 @@ TOLD = {
     "notices": "What the person was told.",
     "orders": "Orders the person wrote.",
     "order_lines": "Lines of these orders.",
-    "roster_lines": "Lines of patron lists that became, or were known as, the person.",
+    "roster_lines": "Lines of patron lists that became, or were known as, the person, or name their card.",
     "repeatable_calls": "Calls of the last day that may be repeated under a key.",
     "audit_events": "What the person did, and what was done to the account.",
 }

@@ -32,6 +32,7 @@ from library.models import (
     User,
     UserSession,
 )
+from library.rules import traces
 
 AT_ONCE = 500
 # What opens an account, and what is made of other columns, is nobody's to read; who acted is somebody else.
@@ -97,7 +98,7 @@ def parts_of(user_id: int) -> dict[str, Part]:
         "order_lines": Part(
             OrderLine, OrderLine.order_id.in_(select(Order.id).where(Order.user_id == user_id)), frozenset({"position"})
         ),
-        "roster_lines": Part(JobResult, JobResult.user_id == user_id, frozenset({"book_id"})),
+        "roster_lines": Part(JobResult, traces.roster_lines(user_id), frozenset({"book_id"})),
         "repeatable_calls": Part(IdempotencyKey, IdempotencyKey.user_id == user_id, kept),
         "audit_events": Part(AuditEvent, or_(AuditEvent.actor_id == user_id, about_user)),
     }

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Row, Select, and_, delete, fu
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from library.models import IdempotencyKey
+from library.models import AccountEntry, IdempotencyKey
 
 # Clients rely on it, so it is no setting: a till that was offline over night may still repeat what it sent.
 KEPT = timedelta(hours=24)
@@ -57,6 +57,7 @@ def keep(session: Session, number: int, status: int, headers: list[tuple[str, st
 def forget(session: Session, user_id: int) -> None:
     """Drop the keys whose kept answer tells of a user, whoever has called: a reply to staff holds what they wrote.
 
+    A call that wrote to their ledger was in that very moment, and what it answers may name the copy and not them.
     What is called again about somebody who is gone is refused anyway.
     """
     said = [f'"{name}":{user_id}{end}'.encode() for name in ("patron_id", "user_id") for end in ",}"]
@@ -64,9 +65,10 @@ def forget(session: Session, user_id: int) -> None:
     about = or_(*(holds(IdempotencyKey.body, text) for text in said))
     created = and_(IdempotencyKey.call == "POST /users", holds(IdempotencyKey.body, f'{{"id":{user_id},'.encode()))
     below = IdempotencyKey.call.startswith(f"POST /users/{user_id}/", autoescape=True)
+    wrote = IdempotencyKey.created_at.in_(select(AccountEntry.made_at).where(AccountEntry.patron_id == user_id))
     # One without an answer is that of the call at work.
     answered = IdempotencyKey.status.is_not(None)
-    session.connection().execute(delete(IdempotencyKey).where(answered, or_(about, created, below)))
+    session.connection().execute(delete(IdempotencyKey).where(answered, or_(about, created, below, wrote)))
 
 
 def lock(session: Session, row: IdempotencyKey) -> None:

@@ -4,12 +4,12 @@ Three ways, the patron's choice: cut in the night after the end; some days after
 the loan was settled, whichever is later; kept until they say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, null, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from library.models import (
@@ -102,13 +102,16 @@ def cut_all(session: Session, patron_id: int | None, loans: Sequence[Loan]) -> N
     for start in range(0, len(loans), AT_ONCE):
         some = loans[start : start + AT_ONCE]
         keys = [loan.id for loan in some]
+        scans = [(loan.copy_id, loan.closing_noted_at or loan.closed_at) for loan in some]
+        _make_days(session, Copy.last_seen_at, [(key, at, day_of(at)) for key, at in scans if at is not None])
         for loan in some:
             loan.patron_id = None
             for who in ("checked_out_by_id", "closed_by_id"):
                 if getattr(loan, who) == patron_id:
                     setattr(loan, who, None)
-            _blur(session, loan)
+            _blur(loan)
         _blur_rows(session, keys)
+        _blur_ties(session, patron_id, {loan.copy_id for loan in some})
         for table in (Renewal, DueChange, Override):
             _forget_actor(session, table, table.loan_id.in_(keys), patron_id)
         for told in (ChargeLoan, Notice):
@@ -116,16 +119,13 @@ def cut_all(session: Session, patron_id: int | None, loans: Sequence[Loan]) -> N
         session.flush()
 
 
-def _blur(session: Session, loan: Loan) -> None:
+def _blur(loan: Loan) -> None:
     """The ledger and the loan were written in one moment: what is left of the loan's moments is their day."""
     assert loan.closed_at is not None
-    scanned_at, day = loan.closing_noted_at or loan.closed_at, day_of(loan.closed_at)
-    loan.closed_at = max(day, loan.checked_out_at)
+    loan.closed_at = max(day_of(loan.closed_at), loan.checked_out_at)
     loan.lost_at, loan.claimed_at = (moment and day_of(moment) for moment in (loan.lost_at, loan.claimed_at))
     loan.fined_until_at = loan.closing_noted_at = None
     loan.claim_note, loan.fine_pauses = None, []
-    by_that_scan = (Copy.id == loan.copy_id, Copy.last_seen_at == scanned_at)
-    session.execute(update(Copy).where(*by_that_scan).values(last_seen_at=day_of(scanned_at)))
 
 
 def _blur_rows(session: Session, loan_ids: Sequence[int]) -> None:
@@ -136,6 +136,44 @@ def _blur_rows(session: Session, loan_ids: Sequence[int]) -> None:
             setattr(row, column, day_of(getattr(row, column)))
             if table is not Renewal:
                 row.reason = ""
+
+
+def _blur_ties(session: Session, patron_id: int | None, copy_ids: Collection[int]) -> None:
+    """What was done with the books in the very moments of the patron's ledger keeps the day too, whosever it is.
+
+    The scan that charged a fine has set the copy aside for the next one; that which gave money back may have lent it.
+    """
+    mine = select(AccountEntry.made_at).where(AccountEntry.patron_id == patron_id)
+    if session.scalar(mine.limit(1)) is None:
+        return
+    # A hold that fell back has lost its copy, and one that ended: they are found by the book.
+    of_books = Hold.book_id.in_(select(Copy.book_id).where(Copy.id.in_(copy_ids)))
+    of_copies, before = Loan.copy_id.in_(copy_ids), aliased(Loan)
+    holds, loans = select(Hold.id).where(of_books), select(Loan.id).where(of_copies)
+    earlier = select(func.max(before.closed_at)).where(
+        before.copy_id == Loan.copy_id, before.id != Loan.id, before.closed_at <= Loan.checked_out_at
+    )
+    ties: tuple[tuple[Any, ColumnElement[bool], Any], ...] = (
+        (Copy.last_seen_at, Copy.id.in_(copy_ids), null()),
+        (Hold.ready_at, of_books, null()),
+        (Hold.ended_at, of_books, null()),
+        (Notice.created_at, or_(Notice.hold_id.in_(holds), Notice.loan_id.in_(loans)), null()),
+        (Override.made_at, or_(Override.hold_id.in_(holds), Override.loan_id.in_(loans)), null()),
+        # No copy is lent before it came back.
+        (Loan.checked_out_at, of_copies, earlier.scalar_subquery()),
+    )
+    for column, about, not_before in ties:
+        tied = session.execute(select(column.class_.id, column, not_before).where(about, column.in_(mine))).all()
+        _make_days(session, column, [(key, at, max(day_of(at), since or day_of(at))) for key, at, since in tied])
+
+
+def _make_days(session: Session, column: Any, rows: Sequence[tuple[int, datetime, datetime]]) -> None:
+    """Put days for moments, by keys; who has written another moment meanwhile is not written over."""
+    table = column.class_.__table__
+    this = (table.c.id == bindparam("key"), table.c[column.key] == bindparam("moment"))
+    days = [{"key": key, "moment": moment, "day": day} for key, moment, day in rows]
+    if days:
+        session.connection().execute(update(table).where(*this).values({column.key: bindparam("day")}), days)
 
 
 def day_of(moment: datetime) -> datetime:

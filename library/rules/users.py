@@ -198,6 +198,8 @@ def change_user(session: Session, actor: User, user: User, values: Mapping[str, 
     for name in ("username", "card_barcode"):
         if name in values and values[name] is None:
             values[name] = getattr(user, name)
+    if values.get("card_barcode", user.card_barcode) != user.card_barcode:
+        traces.follow_card(session, user)
     _save(session, user, values)
     if "password_hash" in ends_tokens:
         mails.tell_of_new_password(session, user, now)

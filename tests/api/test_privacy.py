@@ -1,8 +1,11 @@
 """The export of one's data and being forgotten: whose, by whom, and what the answers say."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
+from canaries import ties_with
 from factories import START
 from flask.testing import FlaskClient
 from sqlalchemy import select
@@ -11,6 +14,7 @@ from library.api.dossiers import DossierSchema
 from library.api.plumbing.streaming import INCOMPLETE
 from library.models import (
     HIGHEST_ID,
+    AccountEntry,
     ApiKey,
     AuditEvent,
     AuditOutcome,
@@ -36,8 +40,9 @@ from library.models import (
     TokenPurpose,
     User,
 )
-from library.rules import accounts, dossiers
+from library.rules import accounts, dossiers, ledger
 from library.rules.desk import Desk
+from library.rules.invariants import check_invariants
 
 PASSWORD = "correct horse battery"
 # Rows that point at a person and are not theirs: what staff did for others; the audit says that they did it.
@@ -105,6 +110,8 @@ def everything(make, session):
             IdempotencyKey(user_id=person.id, created_at=START, **key),
             Job(kind=JobKind.IMPORT_USERS, created_at=START),
             JobResult(job_id=1, position=3, outcome=Outcome.ADDED, reference="P1", user_id=person.id),
+            JobResult(job_id=1, position=4, outcome=Outcome.FAILED, reference=person.card_barcode, reason="No branch"),
+            JobResult(job_id=1, position=5, outcome=Outcome.FAILED, reference="hidden", reason="hidden"),
             AuditEvent(action="patch_me", **event),
             AuditEvent(
                 **event | {"action": "patch_user", "actor_id": clerk.id}, object_kind="users", object_id=user_id
@@ -136,6 +143,7 @@ def test_the_export_holds_every_part_and_nothing_of_others(reader, make, everyth
     assert [(loan["title"], loan["copy_barcode"]) for loan in told["loans"]] == [("Moby-Dick", "B42")]
     assert [hold["title"] for hold in told["holds"]] == ["Typee"]
     assert {row["reason"] for row in told["overrides"]} == {"For a class", "For the other class"}
+    assert [(line["position"], line["reason"]) for line in told["roster_lines"]] == [(3, ""), (4, "No branch")]
     assert {row["action"] for row in told["audit_events"]} == {"patch_me", "patch_user"}
     assert len(told["audit_events"]) == 2
     for secret in ("hidden", "Neighbour", "B43", "Somebodyelse", "argon2", '"actor_id"', '"created_by_id"'):
@@ -168,6 +176,7 @@ def test_every_column_that_points_at_a_person_is_told_or_is_of_their_work_for_ot
         "audit_events.actor_id",
         "audit_events.object_kind",
         "audit_events.object_id",
+        "job_results.reference",
     }
 
 
@@ -324,3 +333,68 @@ def test_the_audit_keeps_who_erased_whom_by_number_and_by_the_role_they_had(make
     (row,) = session.scalars(select(AuditEvent)).all()
     assert (row.action, row.actor_id, row.actor_role) == ("erase_user", leaving.user_id, "admin")
     assert (row.object_kind, row.object_id, row.members) == ("users", leaving.user_id, ["password"])
+
+
+def test_no_moment_of_the_ledger_stands_anywhere_else_after_an_erasure(session, make, as_librarian, as_admin):
+    """A day at the desk, each call under a key: late with somebody waiting here and elsewhere, lost and found."""
+    make.policy("fine_rate", {"cents": 100, "per": "day"})
+    make.policy("processing_fee_cents", 300)
+    here, there = session.get_one(User, as_librarian.user_id).home_branch, make.branch()
+    person, now = make.user(home_branch=here), datetime.now(UTC)
+    numbers = count()
+
+    def post(path, **body):
+        answer = as_librarian.post(path, json=body, headers={"Idempotency-Key": f"k{next(numbers)}"})
+        assert answer.status_code < 300, (path, answer.text)
+
+    def late(pickup=here):
+        copy = make.copy(home_branch=here, price_cents=2000)
+        due = {"checked_out_at": now - timedelta(days=40), "due_at": now - timedelta(days=5)}
+        next_one = make.user(home_branch=pickup)
+        return copy, make.loan(copy, person, **due), next_one
+
+    def lost():
+        copy, loan, next_one = late()
+        post(f"/loans/{loan.id}/declare-lost")
+        account = as_librarian.get(f"/accounts/{person.id}").json
+        owed = account["balance_cents"] + account["credit_cents"]
+        post("/payments", patron_id=person.id, amount_cents=owed, method="cash")
+        make.hold(copy.book, next_one)
+        return copy, next_one
+
+    for pickup in (here, there):
+        copy, _, next_one = late(pickup)
+        make.hold(copy.book, next_one)
+        post("/check-ins", copy_barcode=copy.barcode)
+    copy, _ = lost()
+    post("/check-ins", copy_barcode=copy.barcode)
+    copy, _ = lost()
+    post(f"/copies/{copy.id}/mark", **{"as": "usable", "reason": "On the wrong shelf"})
+    copy, next_one = lost()
+    overrides = [{"code": "bad_condition", "reason": "It is here"}]
+    post("/loans", copy_barcode=copy.barcode, patron_barcode=next_one.card_barcode, overrides=overrides)
+    copy, loan, _ = late()
+    post(f"/loans/{loan.id}/renewals")
+    post("/check-ins", copy_barcode=copy.barcode)
+    _, loan, _ = late()
+    post(f"/loans/{loan.id}/claim-returned")
+    post(f"/loans/{loan.id}/resolve-claim", outcome="found")
+    for entry, cents in ledger.unsettled(session, person.id):
+        if cents > 0:
+            post("/waivers", charge_id=entry.id, reason="So")
+        else:
+            post("/refunds", charge_id=entry.id, amount_cents=-cents, method="cash")
+    session.commit()
+    moments = set(session.scalars(select(AccountEntry.made_at).where(AccountEntry.patron_id == person.id)))
+    assert ties_with(session, moments) == {
+        "copies.last_seen_at",
+        *("holds.ready_at", "holds.ended_at", "notices.created_at", "idempotency_keys.created_at"),
+        *("loans.checked_out_at", "loans.fined_until_at", "loans.lost_at", "loans.closed_at"),
+        *("renewals.renewed_at", "overrides.made_at"),
+    }
+    session.commit()
+
+    assert erase(as_admin, person.id).status_code == 200
+
+    assert ties_with(session, moments) == set()
+    assert check_invariants(session) == []

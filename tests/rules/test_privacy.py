@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from canaries import ties_with
 from factories import START
 from sqlalchemy import func, select, update
 
@@ -10,15 +11,14 @@ from library.database import transaction
 from library.models import (
     AccountEntry,
     ChargeLoan,
-    Copy,
     DueChange,
     HistoryMode,
+    Hold,
     HoldEnding,
     HoldState,
     JobKind,
     Loan,
     LoanClosing,
-    Moment,
     Notice,
     NoticeKind,
     Override,
@@ -35,6 +35,7 @@ from library.rules import (
     lending,
     loans,
     losses,
+    marking,
     notices,
     privacy,
     renewals,
@@ -42,6 +43,7 @@ from library.rules import (
     routing,
 )
 from library.rules.desk import Desk
+from library.rules.invariants import check_invariants
 from library.rules.local_days import LocalDays
 from library.rules.nightly import STEPS
 
@@ -424,24 +426,100 @@ def test_a_return_that_was_dated_back_is_remembered_until_the_night_after_its_sc
     assert (to_cut(NOON + timedelta(hours=1)), to_cut(NOON + DAY)) == ([], [loan])
 
 
-def test_no_moment_ties_the_ledger_to_a_loan_after_the_cut(session, make, desk, patron, copy):
+def return_late(session, desk, loan, copy, then) -> None:
+    returns.check_in(session, desk, copy.barcode, then)
+
+
+def find_again(session, desk, loan, copy, then) -> None:
+    lose_and_pay(session, desk, loan)
+    returns.check_in(session, desk, copy.barcode, then)
+
+
+def find_on_the_shelf(session, desk, loan, copy, then) -> None:
+    lose_and_pay(session, desk, loan)
+    marking.mark(session, desk, copy, marking.Mark.USABLE, "On the wrong shelf", then)
+
+
+def lend_to_the_next(session, desk, loan, copy, then) -> None:
+    lose_and_pay(session, desk, loan)
+    waiting = session.scalars(select(Hold).where(Hold.book_id == copy.book_id)).one()
+    lending.check_out(session, letting_pass(desk), copy.barcode, waiting.patron.card_barcode, then)
+
+
+def letting_pass(desk) -> Desk:
+    """A desk that lends what is lost, and is here."""
+    return Desk(desk.actor, desk.branch, overrides={"bad_condition": "It is here"})
+
+
+def return_torn(session, desk, loan, copy, then) -> None:
+    returns.check_in(session, desk, copy.barcode, then)
+    marking.mark(session, desk, copy, marking.Mark.DAMAGED, "Torn", then + DAY)
+
+
+def lose_and_pay(session, desk, loan) -> None:
+    losses.declare_lost(session, desk, loan, NOON + DAY)
+    owed = ledger.balance(session, loan.patron_id)
+    paid = accounts.pay(session, desk, loan.patron, owed, PaymentMethod.CASH, NOON + 2 * DAY)
+    losses.close_settled(session, paid.charge_ids, NOON + 2 * DAY)
+    assert loan.closed_as is LoanClosing.LOST_PAID
+
+
+@pytest.mark.parametrize(
+    ("ending", "tied"),
+    [
+        (return_late, {"copies.last_seen_at", "holds.ready_at", "notices.created_at"}),
+        (find_again, {"copies.last_seen_at", "holds.ready_at", "notices.created_at"}),
+        (find_on_the_shelf, {"holds.ready_at", "notices.created_at"}),
+        (lend_to_the_next, {"copies.last_seen_at", "holds.ended_at", "loans.checked_out_at", "overrides.made_at"}),
+        (return_torn, {"copies.last_seen_at", "notices.created_at"}),
+    ],
+)
+def test_no_moment_ties_the_ledger_to_a_loan_after_the_cut(session, make, desk, patron, copy, ending, tied):
+    """Somebody waits for the copy, and what is done with it leaves moments with them too."""
     make.policy(PolicyKind.FINE_RATE, {"cents": 100, "per": "day"})
+    copy.price_cents = 2000
     loan = make.loan(copy, patron, checked_out_at=NOON - 9 * DAY, due_at=NOON - DAY)
     renewals.renew(session, desk, loan, NOON)
-    losses.declare_lost(session, desk, loan, NOON + DAY)
-    returns.check_in(session, desk, copy.barcode, NOON + 40 * DAY)
+    holds.place_hold(session, desk, make.user(), copy.book, NOON + MINUTE, pickup_branch_id=desk.here.id)
+    then = NOON + 40 * DAY
+    ending(session, desk, loan, copy, then)
     session.commit()
     ledgers = set(session.scalars(select(AccountEntry.made_at)))
-
-    def moments() -> set[datetime]:
-        found = set()
-        for table in (Loan, Copy, Renewal, Override, DueChange):
-            for column in table.__table__.columns:
-                if isinstance(column.type, Moment):
-                    found |= set(session.scalars(select(getattr(table, column.name))))
-        return found
-
-    assert moments() & ledgers
+    assert {NOON, then} <= ledgers
+    before = ties_with(session, ledgers)
+    assert tied <= before, "what the cut has to find"
     privacy.cut(session, loan)
     session.commit()
-    assert not moments() & ledgers
+    assert ties_with(session, ledgers) == set()
+    assert check_invariants(session) == []
+
+
+def test_moments_of_others_stay_as_they_are(session, make, desk, patron, copy):
+    make.policy(PolicyKind.FINE_RATE, {"cents": 100, "per": "day"})
+    loan = make.loan(copy, patron, checked_out_at=NOON - 9 * DAY, due_at=NOON - DAY)
+    other = make.loan(make.copy(home_branch=desk.branch), patron, checked_out_at=NOON, due_at=NOON + DAY)
+    returns.check_in(session, desk, copy.barcode, NOON)
+    waiting = make.hold(copy.book, make.user(home_branch=desk.branch))
+    returns.check_in(session, desk, copy.barcode, NOON + DAY)
+    session.commit()
+    privacy.cut(session, loan)
+    session.commit()
+    session.expire_all()
+    assert (copy.last_seen_at, waiting.ready_at) == (NOON + DAY, NOON + DAY), "another scan than that of the fine"
+    assert other.checked_out_at == NOON, "another copy than that of the loan"
+
+
+def test_a_loan_that_began_in_the_moment_of_a_refund_still_begins_after_the_one_before(session, make, desk, patron):
+    """The copy was lent, lost, paid and lent again on one day."""
+    copy = make.copy(home_branch=desk.branch, price_cents=2000)
+    loan = make.loan(copy, patron, checked_out_at=NOON + MINUTE, due_at=NOON + 9 * DAY)
+    losses.declare_lost(session, desk, loan, NOON + 2 * MINUTE)
+    paid = accounts.pay(session, desk, patron, 2000, PaymentMethod.CASH, NOON + 3 * MINUTE)
+    losses.close_settled(session, paid.charge_ids, NOON + 3 * MINUTE)
+    next_one = lending.check_out(session, letting_pass(desk), copy.barcode, make.user().card_barcode, NOON + 4 * MINUTE)
+    session.commit()
+    privacy.cut(session, loan)
+    session.commit()
+    session.expire_all()
+    assert next_one.checked_out_at == loan.closed_at == NOON + MINUTE
+    assert check_invariants(session) == []
