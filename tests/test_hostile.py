@@ -5,6 +5,7 @@ values are seeded; a short run draws some for each place, `--long` sends all of 
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -203,7 +204,8 @@ def test_nothing_hostile_breaks_either_database(lanes, tag, request):
         for name, status in sqlite.statuses.items()
         if status != postgres.statuses[name]
     ]
-    print(f"{tag}: {len(sqlite.statuses)} values, {len(wrong)} faults")
+    # Seen with -s: what a long run has come to.
+    sys.stdout.write(f"{tag}: {len(sqlite.statuses)} values, {len(wrong)} faults\n")
     assert sqlite.statuses
     assert not wrong, "\n".join([f"{len(wrong)} of {len(sqlite.statuses)}", *wrong[:300]])
     assert not any("Traceback" in lane.server.logged() for lane in lanes)

@@ -27,12 +27,14 @@ class MailKind(StrEnum):
     * `email_verification`: a token that proves the address
     * `registration_refused`: somebody wanted an account with this address or a name that is taken
     * `password_changed`: the password is another since
+    * `email_changed`: the account has another address since, or none
     """
 
     PASSWORD_RESET = "password_reset"
     EMAIL_VERIFICATION = "email_verification"
     REGISTRATION_REFUSED = "registration_refused"
     PASSWORD_CHANGED = "password_changed"
+    EMAIL_CHANGED = "email_changed"
 
 
 class ApiKey(Base):
@@ -74,7 +76,7 @@ class OneTimeToken(Base):
 class Mail(Base):
     """A mail that waits to be sent; the address and the words are found when it is sent, so little stays behind.
 
-    `address` stands only where there is no account to look it up in.
+    `address` stands only where there is no account to look it up in, or where it is the one the account had before.
     """
 
     __tablename__ = "mails"

@@ -58,7 +58,8 @@ def _insert(session: Session, person: Person) -> int | None:
     category = session.scalar(select(PatronCategory.id).where(PatronCategory.self_registration).limit(1))
     card = users.new_card(session)
     # One logs in by username or by card: a username that is somebody's card is taken, as that card is.
-    taken = session.scalar(select(User.card_barcode).where(User.card_barcode == values["username"]))
+    of_cards = User.card_barcode.in_(users.spellings(values["username"]))
+    taken = session.scalar(select(User.card_barcode).where(of_cards).limit(1))
     folded = {"username_key": users.fold(values["username"]), "email_key": users.fold(values["email"])}
     found_by = (values.get("last_name"), values.get("first_name"), values["username"], values["email"], card)
     row = {

@@ -48,6 +48,11 @@ WORDS: dict[tuple[MailKind, bool], tuple[str, str]] = {
         "The account with this address has a new password, and every other session of it has ended. If it was not you, "
         "ask for a new password at once, and tell the library.",
     ),
+    (MailKind.EMAIL_CHANGED, True): (
+        "Your address was changed",
+        "The account that had this address no longer has it: whoever forgets its password is written to elsewhere. If "
+        "you did not ask for this, tell the library at once.",
+    ),
 }
 # A link is never broken.
 _LINES = TextWrapper(72, break_long_words=False, break_on_hyphens=False)
@@ -92,7 +97,10 @@ def queue(
     address: str | None = None,
     token: OneTimeToken | None = None,
 ) -> None:
-    """Write down that a mail is to be sent, to an account or else to an address; to nobody, it never is."""
+    """Write down that a mail is to be sent, to an account or to an address; to nobody, it never is.
+
+    With both it goes to the address, and goes away with the account.
+    """
     has_reader = user_id is not None or address is not None
     token_id = token.id if token else None
     mail = Mail(kind=kind, user_id=user_id, address=address, token_id=token_id, created_at=now)
@@ -101,10 +109,19 @@ def queue(
     session.flush()
 
 
-def tell_of_new_password(session: Session, user: User, now: datetime) -> None:
-    """Have the owner of an account told that its password is another, where there is an address."""
+def tell_of_new_password(session: Session, user: User, now: datetime, old_address: str | None = None) -> None:
+    """Have the owner of an account told that its password is another, where there is an address.
+
+    `old_address` is the one it had until now, where that is another.
+    """
+    if user.email or old_address:
+        queue(session, MailKind.PASSWORD_CHANGED, now, user.id, old_address)
+
+
+def tell_of_other_address(session: Session, user: User, now: datetime) -> None:
+    """Have it told where mails went until now that they go elsewhere; call it before the address changes."""
     if user.email:
-        queue(session, MailKind.PASSWORD_CHANGED, now, user.id)
+        queue(session, MailKind.EMAIL_CHANGED, now, user.id, user.email)
 
 
 def due(session: Session, now: datetime, at_most: int) -> Sequence[int]:
@@ -156,7 +173,7 @@ def outworn(now: datetime) -> Select[Any]:
 
 def _letter(session: Session, mail: Mail, now: datetime, keys: Sequence[str]) -> Letter | None:
     user = session.get(User, mail.user_id, populate_existing=True) if mail.user_id else None
-    address = user.email if user else mail.address
+    address = mail.address or (user.email if user else None)
     token = session.get(OneTimeToken, mail.token_id, populate_existing=True) if mail.token_id else None
     text = one_time_tokens.text_of(token, keys) if token and one_time_tokens.is_open(token, now) else None
     unsaid = address is None or (mail.kind in PLACES and text is None)

@@ -73,7 +73,7 @@ def check_in(
         raise Refused([ItemNotFound()])
     loan = locks.lock_open_loan(session, copy)
     back_at = min(returned_at or now, now)
-    refuse_if_any(_against_date(desk, loan, back_at, now) if loan is not None else [])
+    refuse_if_any(_against(desk, loan, back_at, now) if loan is not None else [])
     warnings = _warnings(copy, loan)
     if loan is not None:
         charges = close(session, desk, loan, LoanClosing.RETURNED, back_at, now)
@@ -88,12 +88,13 @@ def check_in(
     return CheckIn(copy, loan, route, charges, warnings)
 
 
-def _against_date(desk: Desk, loan: Loan, back_at: datetime, now: datetime) -> list[Refusal]:
-    """What speaks against dating a return back; it makes fines smaller."""
-    own = back_at < now and desk.serving(loan.patron_id).serves_oneself
-    return ([ReturnedBeforeLoan()] if back_at < loan.checked_out_at else []) + (
-        [NotForOneself("/returned_at")] if own else []
-    )
+def _against(desk: Desk, loan: Loan, back_at: datetime, now: datetime) -> list[Refusal]:
+    """What speaks against dating a return back, or against ending one's own claim; both make fines smaller."""
+    reasons: list[Refusal] = [ReturnedBeforeLoan()] if back_at < loan.checked_out_at else []
+    if desk.serving(loan.patron_id).serves_oneself:
+        reasons += [NotForOneself("/returned_at")] if back_at < now else []
+        reasons += [NotForOneself("/copy_barcode")] if loan.claimed_at is not None else []
+    return reasons
 
 
 def _restore(copy: Copy, loan: Loan | None) -> None:
@@ -141,12 +142,16 @@ class Resolution:
     route: Route | None
 
 
-@refuses(LoanClosed, NotClaimed)
+@refuses(LoanClosed, NotClaimed, NotForOneself)
 def resolve_claim(session: Session, desk: Desk, loan: Loan, outcome: ClaimOutcome, now: datetime) -> Resolution:
-    """End a claim: the copy was found at this desk and the loan ends, or it is still missing and the loan goes on."""
+    """End a claim: the copy was found at this desk and the loan ends, or it is still missing and the loan goes on.
+
+    The days of a claim are not fined: whether one's own was true, a colleague says.
+    """
     loan = losses.lock_whole(session, loan)
     action = Action.CLAIM_FOUND if outcome is ClaimOutcome.FOUND else Action.CLAIM_MISSING
-    refuse_if_any(losses.against(action, loan))
+    own = desk.serving(loan.patron_id).serves_oneself
+    refuse_if_any(losses.against(action, loan) + ([NotForOneself()] if own else []))
     now = after_last_scan(loan.copy, now)
     if outcome is ClaimOutcome.MISSING:
         losses.reject_claim(loan, now)

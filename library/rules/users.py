@@ -9,7 +9,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Select, case, or_, select
+from sqlalchemy import Select, case, inspect, or_, select
 from sqlalchemy.orm import Session, raiseload
 
 from library.models import PatronCategory, Role, User
@@ -91,13 +91,15 @@ def _verified(password_hash: str, password: str) -> bool:
 def find_login(session: Session, name: str, proven: bool = False) -> Login:
     """The account that logs in by this e-mail address, username or card barcode; a dummy for nobody.
 
+    A card as it is written goes before a username that is only alike: nobody's log-in is taken by another's name.
     `proven`: who registered themselves is let in only once the address is proven, or staff have seen them.
     """
-    key = fold(name)
+    key, written = fold(name), name.strip()
+    ranks = case((User.email_key == key, 1), (User.username == written, 2), (User.card_barcode == written, 3), else_=4)
     user = session.scalars(
         select(User)
-        .where(or_(User.email_key == key, User.username_key == key, User.card_barcode == name.strip()))
-        .order_by(case((User.email_key == key, 1), (User.username_key == key, 2), else_=3))
+        .where(or_(User.email_key == key, User.username_key == key, User.card_barcode == written))
+        .order_by(ranks)
         .limit(1)
     ).first()
     if user is None or user.password_hash is None:
@@ -122,13 +124,20 @@ def _save(session: Session, user: User, values: Mapping[str, Any]) -> None:
     changes.save(session, user, {})
 
 
+def spellings(username: str) -> list[str]:
+    """The cards that a username would be taken for: as it is written, in capitals and in small letters."""
+    return [username, username.upper(), username.lower()]
+
+
 def _refuse_confusion(session: Session, user: User) -> None:
-    """One logs in by username or by card: nobody's username may be another's card."""
+    """One logs in by username or by card: nobody's new username may be another's card, nor the other way round."""
     crossings = {"card_barcode": User.username_key == fold(user.card_barcode)}
     if user.username != user.card_barcode:
-        crossings["username"] = User.card_barcode == user.username
+        crossings["username"] = User.card_barcode.in_(spellings(user.username))
+    new = [member for member in crossings if inspect(user).attrs[member].history.has_changes()]
     with session.no_autoflush:
-        for member, crossing in crossings.items():
+        for member in new:
+            crossing = crossings[member]
             if session.scalar(select(User.id).where(crossing, User.id != (user.id or 0)).limit(1)):
                 raise Refused([changes.AlreadyExists(f"/{member}", members=[member])])
 
@@ -168,13 +177,15 @@ def create_user(session: Session, actor: User, values: Mapping[str, Any], now: d
 def change_user(session: Session, actor: User, user: User, values: Mapping[str, Any], now: datetime) -> User:
     """Change an account; a new role, a new password or deactivation ends every session, token and key of it.
 
-    Raises Forbidden where the actor may not give roles or touch an account above their own.
+    Another address is told to the old one. Raises Forbidden where the actor may not give roles, touch an account above
+    their own, or get into their own for good.
     """
     values = dict(values)
     _require_role_permission(actor, user, values)
     _require_credentials(actor, user, values)
-    if actor.id == user.id and "password_hash" in values:
-        # One's own password changes only for who knows the old one.
+    other_address = _other_address(user, values)
+    if actor.id == user.id and ("password_hash" in values or other_address):
+        # One's own password changes only for who knows the old one; a new one is sent to the address.
         raise Forbidden("users.write")
     if actor.id == user.id:
         _refuse_own_standing(user, values)
@@ -191,10 +202,12 @@ def change_user(session: Session, actor: User, user: User, values: Mapping[str, 
     if ends_tokens:
         values["token_version"] = user.token_version + 1
         sessions.end_all(session, user.id, now)
-    if fold(values.get("email", user.email) or "") != (user.email_key or ""):
+    old_address = user.email if other_address else None
+    if other_address:
         # What was sent to the other address opens nothing any more.
         values["email_verified_at"] = None
         one_time_tokens.end_all(session, user.id, now)
+        mails.tell_of_other_address(session, user, now)
     for name in ("username", "card_barcode"):
         if name in values and values[name] is None:
             values[name] = getattr(user, name)
@@ -202,7 +215,7 @@ def change_user(session: Session, actor: User, user: User, values: Mapping[str, 
         traces.follow_card(session, user)
     _save(session, user, values)
     if "password_hash" in ends_tokens:
-        mails.tell_of_new_password(session, user, now)
+        mails.tell_of_new_password(session, user, now, old_address)
     return user
 
 
@@ -235,9 +248,14 @@ def _require_role_permission(actor: User, user: User | None, values: Mapping[str
 
 def _require_credentials(actor: User, user: User | None, values: Mapping[str, Any]) -> None:
     """Passwords, and addresses to which new ones are sent, people change: a key would get into the account."""
-    other_address = user is not None and fold(values.get("email", user.email) or "") != (user.email_key or "")
+    other_address = user is not None and _other_address(user, values)
     if ("password_hash" in values or other_address) and not access.may(actor, "users.credentials"):
         raise Forbidden("users.credentials")
+
+
+def _other_address(user: User, values: Mapping[str, Any]) -> bool:
+    """Whether mails would go elsewhere: case does not count, but `ß` and `ss`, which fold alike, are two addresses."""
+    return (values.get("email", user.email) or "").strip().lower() != (user.email or "").strip().lower()
 
 
 def _refuse_own_standing(user: User, values: Mapping[str, Any]) -> None:

@@ -122,7 +122,7 @@ def upgrade():
     op.create_index(op.f('ix_one_time_tokens_user_id'), 'one_time_tokens', ['user_id'], unique=False)
     op.create_table('mails',
     sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('kind', sa.Enum('password_reset', 'email_verification', 'registration_refused', 'password_changed', name='kind', native_enum=False, create_constraint=True, length=30), nullable=False),
+    sa.Column('kind', sa.Enum('password_reset', 'email_verification', 'registration_refused', 'password_changed', 'email_changed', name='kind', native_enum=False, create_constraint=True, length=30), nullable=False),
     sa.Column('user_id', sa.Integer(), nullable=True),
     sa.Column('token_id', sa.Integer(), nullable=True),
     sa.Column('address', sa.String(length=254), nullable=True),

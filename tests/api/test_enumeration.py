@@ -126,6 +126,7 @@ LOG_INS = {
     "known": ("known@example.org", WRONG),
     "known by name": ("known", WRONG),
     "known by card": ("CARD77", WRONG),
+    "nearly known by card": ("card77", WRONG),
     "staff": ("staff@example.org", WRONG),
     "disabled": ("disabled@example.org", RIGHT),
     "unverified": ("unverified@example.org", RIGHT),
@@ -166,6 +167,7 @@ def test_registrations_are_all_alike_where_addresses_must_be_proven(seen):
         "of an unverified account": ("free5", "unverified@example.org"),
         "of a blocked patron": ("free6", "blocked@example.org"),
         "somebody's card": ("CARD77", "free7@example.org"),
+        "somebody's card in small letters": ("card77", "free9@example.org"),
         "just registered": ("free8", "free@example.org"),
     }
     looks = {

@@ -86,7 +86,7 @@ def test_nobody_says_what_they_may_borrow_themselves(desk, colleague, worker, se
     session.commit()
     path = f"/users/{worker.id}"
     assert reasons(desk.change(path, json={member: value})) == [("not_for_oneself", f"/{member}")]
-    whole = {"role": worker.role.value, member: value}
+    whole = {"role": worker.role.value, "email": worker.email, member: value}
     assert ("not_for_oneself", f"/{member}") in reasons(desk.change(path, "PUT", json=whole))
     # What stays as it is may be named.
     known = {name: desk.get(path).json[name] for name in ("expires_on", "confirmed", "patron_category_id")}
@@ -113,6 +113,34 @@ def test_nobody_dates_their_own_return_back(desk, colleague, worker, make, copy,
     # A moment to come counts as now.
     now = {"copy_barcode": again.copy.barcode, "returned_at": LATER}
     assert desk.post("/check-ins", json=now).json["loan"]["id"] == again.id
+
+
+@pytest.mark.parametrize("outcome", ["found", "missing"])
+def test_nobody_judges_their_own_claim(desk, colleague, worker, make, session, outcome):
+    """The days of a claim are not fined."""
+    loan = make.loan(make.copy(home_branch=worker.home_branch), worker, checked_out_at=NOW, due_at=SOON)
+    assert desk.post(f"/loans/{loan.id}/claim-returned", json={}).status_code == 200
+    path, body = f"/loans/{loan.id}/resolve-claim", {"outcome": outcome}
+    assert reasons(desk.post(path, json=body)) == [("not_for_oneself", None)]
+    assert desk.post(f"{path}/preview", json=body).json["ok"] is False
+    scan = {"copy_barcode": loan.copy.barcode}
+    assert reasons(desk.post("/check-ins", json=scan)) == [("not_for_oneself", "/copy_barcode")]
+    session.expire_all()
+    assert session.get_one(Loan, loan.id).claimed_at is not None
+    assert colleague.post(path, json=body).status_code == 200
+    if outcome == "missing":
+        assert desk.post("/check-ins", json=scan).status_code == 200
+
+
+def test_a_token_alone_does_not_give_its_account_another_address(desk, colleague, worker):
+    path, before = f"/users/{worker.id}", worker.email
+    whole = {"role": worker.role.value, "confirmed": True, "first_name": "Me"}
+    for method, body in (("PATCH", {"email": "mine@example.org"}), ("PATCH", {"email": None}), ("PUT", whole)):
+        answer = desk.change(path, method, json=body)
+        assert answer.status_code == 403, (method, body)
+        assert answer.json["errors"][0]["params"] == {"permission": "users.write"}
+    assert desk.change(path, json={"email": before, "phone": "1"}).json["email"] == before
+    assert colleague.change(path, json={"email": "mine@example.org"}).json["email"] == "mine@example.org"
 
 
 def test_nobody_names_the_price_of_what_they_lost(desk, colleague, worker, make):

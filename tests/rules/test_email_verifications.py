@@ -61,6 +61,7 @@ def test_who_was_seen_by_staff_is_let_in_without_proof(session, make):
     [
         ("TAKEN", "free@x.org", "free@x.org"),
         ("P000777", "free@x.org", "free@x.org"),
+        ("p000777", "free@x.org", "free@x.org"),
         ("free", "Taken@X.org", None),
         ("taken", "taken@x.org", None),
     ],

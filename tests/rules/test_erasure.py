@@ -452,6 +452,14 @@ def test_addresses_are_compared_as_the_log_in_compares_them(session, make, erase
     assert session.scalars(select(Mail.address).order_by(Mail.id)).all() == ["jurgen@strasse.example", None]
 
 
+def test_a_mail_to_the_address_they_had_before_goes_too(session, make, desk, erase):
+    person = make.user(email="before@example.org")
+    users.change_user(session, desk.actor, person, {"email": "after@example.org"}, START)
+    assert session.scalars(select(Mail.address)).all() == ["before@example.org"]
+    erase(person)
+    assert session.scalars(select(Mail.id)).all() == []
+
+
 # --- At the same moment ---------------------------------------------------------------------------
 
 

@@ -76,6 +76,21 @@ def test_a_mail_goes_to_the_address_that_the_account_has_when_it_is_sent(session
     assert claim(key, now).address == "new@example.org"
 
 
+def test_a_mail_to_the_address_an_account_had_goes_there_and_away_with_the_account(session, make, queued, claim, now):
+    user = make.user(email="new@example.org")
+    key = queued(MailKind.EMAIL_CHANGED, user_id=user.id, address="old@example.org")
+    letter = claim(key, now)
+    assert (letter.address, letter.has_account) == ("old@example.org", True)
+    assert "new@example.org" not in letter.text("")
+    mails.sent(session, key, now)
+    assert session.get_one(Mail, key).address is None
+    again = queued(MailKind.EMAIL_CHANGED, user_id=user.id, address="old@example.org")
+    session.delete(user)
+    session.commit()
+    assert claim(again, now) is None
+    assert session.scalars(select(Mail.id)).all() == []
+
+
 def test_an_address_without_an_account_is_kept_until_the_mail_is_sent(session, queued, claim, now):
     key = queued(MailKind.REGISTRATION_REFUSED, address="stranger@example.org")
     letter = claim(key, now)

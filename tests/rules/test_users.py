@@ -5,7 +5,7 @@ from factories import START
 from sqlalchemy import func, select
 
 from library.database import transaction
-from library.models import Role, User, UserSession
+from library.models import Mail, MailKind, Role, User, UserSession
 from library.rules import users
 from library.rules.changes import AlreadyExists
 from library.rules.errors import Forbidden, Refusal
@@ -63,13 +63,28 @@ def test_a_card_is_compared_as_it_is_written(session, make):
     assert users.find_login(session, "p7") == users.find_login(session, "nobody")
 
 
-def test_an_address_goes_before_a_username_and_a_username_before_a_card(session, make):
+def test_an_address_goes_first_then_what_is_written_so_then_a_name_that_is_alike(session, make):
+    def found() -> int:
+        return users.find_login(session, "same@x.org").user_id
+
+    alike = make.user(username="Same@x.org", password_hash=HASH)
+    assert found() == alike.id
     card = make.user(card_barcode="same@x.org", password_hash=HASH)
-    assert users.find_login(session, "same@x.org").user_id == card.id
-    name = make.user(username="Same@x.org", password_hash=HASH)
-    assert users.find_login(session, "same@x.org").user_id == name.id
+    assert found() == card.id
+    alike.username = "same@x.org"
+    assert found() == alike.id
     address = make.user(email="same@X.org", password_hash=HASH)
-    assert users.find_login(session, "same@x.org").user_id == address.id
+    assert found() == address.id
+
+
+def test_a_card_opens_its_account_whatever_others_are_called(session, make):
+    owner = make.user(card_barcode="P116703063", password_hash=HASH)
+    other = make.user(username="p116703063", password_hash=HASH)
+    assert users.find_login(session, " P116703063 ").user_id == owner.id
+    assert users.find_login(session, "p116703063").user_id == other.id
+    # What is not touched is not judged: the owner is not kept from changing the rest.
+    assert users.change_profile(session, owner, {"phone": "1"}).phone == "1"
+    assert users.change_profile(session, other, {"phone": "2"}).phone == "2"
 
 
 def test_an_inactive_account_is_found_as_inactive(session, make):
@@ -103,6 +118,7 @@ def test_registration_may_be_closed(session, now):
         {"username": "TAKEN", "email": "free@x.org"},
         {"username": "free", "email": "Taken@X.org"},
         {"username": "P000777", "email": "free@x.org"},
+        {"username": "p000777", "email": "free@x.org"},
     ],
 )
 def test_a_refused_registration_does_not_say_what_is_taken(session, make, now, values):
@@ -213,6 +229,46 @@ def test_the_last_admin_cannot_be_deleted(session, admin, make):
 def test_ones_own_password_is_not_changed_without_the_old_one(session, admin):
     with pytest.raises(Forbidden):
         users.change_user(session, admin, admin, {"password_hash": HASH}, START)
+
+
+@pytest.mark.parametrize("email", ["thief@example.org", "strasse@example.org", None])
+def test_ones_own_address_is_not_changed_by_oneself(session, make, admin, email):
+    """A new password is sent there: whoever holds a token only would have the account for good."""
+    mine = make.librarian(email="straße@example.org")
+    with pytest.raises(Forbidden):
+        users.change_user(session, mine, mine, {"email": email}, START)
+    assert users.change_user(session, mine, mine, {"email": "Straße@Example.org"}, START).email == "Straße@Example.org"
+    assert users.change_user(session, admin, mine, {"email": email}, START).email == email
+
+
+def test_whose_account_has_no_address_gives_it_none_themselves(session, make):
+    mine = make.librarian(email=None)
+    with pytest.raises(Forbidden):
+        users.change_user(session, mine, mine, {"email": "thief@example.org"}, START)
+
+
+def mails_of(session, user: User) -> list[tuple[MailKind, str | None]]:
+    return list(session.execute(select(Mail.kind, Mail.address).where(Mail.user_id == user.id).order_by(Mail.id)))
+
+
+@pytest.mark.parametrize("email", ["new@example.org", None])
+def test_another_address_is_told_to_the_old_one(session, make, librarian, email):
+    user = make.user(email="old@example.org")
+    changes = {"email": email, "password_hash": HASH}
+    users.change_user(session, librarian, user, changes, START)
+    assert mails_of(session, user) == [
+        (MailKind.EMAIL_CHANGED, "old@example.org"),
+        (MailKind.PASSWORD_CHANGED, "old@example.org"),
+    ]
+
+
+def test_an_address_that_stays_or_is_the_first_is_told_to_nobody(session, make, librarian):
+    user, new = make.user(email="old@example.org"), make.user(email=None)
+    users.change_user(session, librarian, user, {"email": "OLD@example.org"}, START)
+    assert mails_of(session, user) == []
+    users.change_user(session, librarian, new, {"email": "first@example.org", "password_hash": HASH}, START)
+    # It goes where the account's mails go.
+    assert mails_of(session, new) == [(MailKind.PASSWORD_CHANGED, None)]
 
 
 def test_an_inactive_admin_may_be_deleted(session, admin, make):
