@@ -578,17 +578,16 @@ def test_moments_in_cursors_keep_their_microseconds(as_librarian, make):
         ([(Book.year, True)], (None, 5)),
     ],
 )
-def test_a_step_begins_in_the_index_where_the_last_one_ended(session, make, order, position):
-    make.book(title="Moby-Dick", year=1851)
+def test_a_step_begins_in_the_index_where_the_last_one_ended(session, order, position):
+    session.execute(insert(Book), [book_row(number) for number in range(1_000)])
     statement = cursors.rows_after(select(Book.id), Book, order, position, 11)
     sql = str(statement.compile(session.get_bind(), compile_kwargs={"literal_binds": True}))
     if session.get_bind().dialect.name == "sqlite":
         plan = [row.detail for row in session.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
         assert not [line for line in plan if line.startswith("SCAN books")], plan
     else:
-        # So few rows would be read one by one, or all of them joined.
-        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
-            session.execute(text(f"SET LOCAL enable_{way} = off"))
+        # The plan must not hang on what the planner has heard of the rows of another test.
+        session.execute(text("ANALYZE books"))
         plan = [row[0] for row in session.execute(text(f"EXPLAIN {sql}"))]
         assert sum("Index Cond" in line for line in plan) >= len(order) + 1, plan
         assert not [line for line in plan if "Filter" in line and "id >" in line], plan
