@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from library.postmen import postman_of
-from library.sources import ConfigurationError, from_environment, from_file, kept_key
+from library.sources import ConfigurationError, from_environment, from_file, kept_key, tell_of_ignored
 
 VERSION = "0.1.0"
 SHORTEST_SECRET = 32
@@ -34,6 +34,16 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5}
 # An address, or a name before it in angle brackets.
 _SENDER = re.compile(r"[^\s@<>]+@[^\s@<>]+|[^<>\r\n]*<[^\s@<>]+@[^\s@<>]+>")
 _PUBLIC_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+# How a setting is written that was not understood.
+FORMS = {
+    "TRUSTED_NETWORKS": "10.0.0.0/8, 192.168.1.17",
+    "CORS_ORIGINS": "https://desk.example.org, without a path",
+    "DATABASE_URL": "postgresql://library@localhost/library or sqlite:////srv/library.sqlite3",
+    "REDIS_URL": "redis://localhost:6379/0",
+    "MAIL_URL": "smtp://user:password@host:port, smtps://… or file:///folder",
+    "MAIL_FROM": "Town Library <library@example.org>",
+    "PUBLIC_URL": "https://library.example.org",
+}
 UNSAFE_SECRETS = ("change", "secret", "default", "example", "password")
 
 
@@ -143,6 +153,7 @@ def configure(target: dict[str, Any], name: str | None, instance: Path, override
     settings = settings_of(default)
     settings |= from_file(instance / "settings.cfg", settings)
     settings |= from_environment(settings)
+    tell_of_ignored(settings)
     settings |= {key: value for key, value in overrides.items() if key in settings}
     _refuse_unusable(settings)
     if default is Production:
@@ -190,7 +201,8 @@ def _refuse_unusable(settings: Mapping[str, Any]) -> None:
         except (ValueError, ArgumentError):
             # A URL may hold a password.
             shown = "" if name.endswith("_URL") else f" is {settings[name]!r}: it"
-            raise ConfigurationError(f"{name}{shown} cannot be understood") from None
+            form = f" (write it like {FORMS[name]})" if name in FORMS else ""
+            raise ConfigurationError(f"{name}{shown} cannot be understood{form}") from None
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """The one place that begins and commits: engines, their safety settings, and `transaction`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -47,9 +48,17 @@ def _make_sqlite_safe(connection: Any, _record: Any) -> None:
     if isinstance(connection, SQLiteConnection):
         # What is deleted is written over with zeros: it must not be read out of the file afterwards. A REPLACE, too,
         # asks the triggers whether a row may go.
+        _close_to_others(connection)
         safety = ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", "recursive_triggers=ON")
         for pragma in ("journal_mode=WAL", *safety):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def _close_to_others(connection: SQLiteConnection) -> None:
+    """A file just made is its owner's alone, and its companions take after it; what is there already stays as it is."""
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    if path and os.path.getsize(path) == 0:
+        os.chmod(path, 0o600)
 
 
 @event.listens_for(Engine, "begin")

@@ -1,5 +1,6 @@
 """Where settings are read from: a file of the instance folder, the environment, files that it names, a key kept."""
 
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -8,7 +9,11 @@ from typing import Any
 
 from click import ClickException
 
-BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "REDIS_URL")
+BARE_NAMES = ("DATABASE_URL", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "REDIS_URL")
+# Read elsewhere: where the library lives, and as what; services for the tests.
+NO_SETTINGS = ("LIBRARY_ENV", "LIBRARY_INSTANCE", "LIBRARY_TEST_")
+
+log = logging.getLogger("library")
 
 
 class ConfigurationError(ClickException):
@@ -51,6 +56,19 @@ def from_environment(known: Mapping[str, Any]) -> dict[str, Any]:
         if text is not None:
             found[name] = _parsed(name, text, type(default))
     return found
+
+
+def tell_of_ignored(known: Mapping[str, Any]) -> None:
+    """Warn of what stands in the environment as if it were a setting, and is none.
+
+    It is no error: where servers run, others put names of theirs there too, `LIBRARY_PORT` say.
+    """
+    for name in sorted(os.environ):
+        setting = name.removeprefix("LIBRARY_").removesuffix("_FILE")
+        if name.startswith("LIBRARY_") and setting not in known and not name.startswith(NO_SETTINGS):
+            log.warning("%s is ignored: there is no such setting", name)
+        elif name in known and "_" in name and name not in BARE_NAMES and f"LIBRARY_{name}" not in os.environ:
+            log.warning("%s is ignored: a setting is read from LIBRARY_%s", name, name)
 
 
 def _environment_text(name: str) -> str | None:

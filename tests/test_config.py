@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from library import create_app
-from library.config import ConfigurationError, Development, Production, configure, environment
+from library.config import ConfigurationError, Development, Production, configure, environment, secret_keys
 
 ROOT = Path(__file__).parent.parent
 KEY = "Zq8-4kT1vN0_pXw7uB2cE5yH9rJ3mL6s"
@@ -113,6 +113,24 @@ def test_bare_names_and_files_of_secrets(tmp_path, monkeypatch):
     assert settings["DATABASE_URL"] == "postgresql+psycopg://me@localhost/library"
 
 
+def test_the_key_before_is_read_where_the_key_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", KEY)
+    monkeypatch.setenv("SECRET_KEY_PREVIOUS", KEY[::-1])
+    settings: dict = {}
+    configure(settings, "development", tmp_path, {})
+    assert secret_keys(settings) == (KEY, KEY[::-1])
+
+
+def test_what_looks_like_a_setting_and_is_none_is_told(tmp_path, monkeypatch, caplog):
+    for name in ("LIBRARY_MAIL_URLL", "LIBRARY_MAIL_FROM", "MAIL_FROM", "TRUSTED_PROXIES", "NAME", "LIBRARY_NAME_FILE"):
+        monkeypatch.setenv(name, "")
+    configure({}, "development", tmp_path, {"MAIL_FROM": "library@example.org"})
+    assert caplog.messages == [
+        "LIBRARY_MAIL_URLL is ignored: there is no such setting",
+        "TRUSTED_PROXIES is ignored: a setting is read from LIBRARY_TRUSTED_PROXIES",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
@@ -142,12 +160,12 @@ def test_an_unknown_setting_in_the_file_is_named(tmp_path):
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
         ({"DATABASE_URL": "mysql://localhost/library"}, "DATABASE_URL"),
         ({"REDIS_URL": "nonsense"}, "REDIS_URL"),
-        ({"MAIL_URL": "smtp://post:s3cret@"}, "^MAIL_URL cannot be understood$"),
-        ({"MAIL_URL": "mail.example.org"}, "^MAIL_URL cannot be understood$"),
+        ({"MAIL_URL": "smtp://post:s3cret@"}, "^MAIL_URL cannot be understood \\(write it like smtp:"),
+        ({"MAIL_URL": "mail.example.org"}, "^MAIL_URL cannot be understood \\(write it like smtp:"),
         ({"MAIL_FROM": "the library"}, "MAIL_FROM is 'the library'"),
         ({"MAIL_FROM": "Town\nBcc: all <town@example.org>"}, "MAIL_FROM"),
-        ({"PUBLIC_URL": "town.example.org"}, "^PUBLIC_URL cannot be understood$"),
-        ({"PUBLIC_URL": "https://town.example.org/?next="}, "^PUBLIC_URL cannot be understood$"),
+        ({"PUBLIC_URL": "town.example.org"}, "^PUBLIC_URL cannot be understood \\(write it like https:"),
+        ({"PUBLIC_URL": "https://town.example.org/?next="}, "^PUBLIC_URL cannot be understood \\(write it like https:"),
         ({"ACCESS_TOKEN_SECONDS": -1}, "too small"),
         ({"CACHE_SECONDS": "sixty"}, "of the kind int"),
         ({"LIMITS_ENABLED": "false"}, "of the kind bool"),

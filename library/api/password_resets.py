@@ -114,5 +114,5 @@ def _tell_audit(user: User) -> None:
 
 def _dead_token() -> Exception:
     """422 for a token that is made up, used, too old or of another kind: which of them is nobody's business."""
-    sentence = "The token is not valid, or not any more: ask for another mail."
+    sentence = "The token is not valid, or not any more: ask for a new password, which proves the address too."
     return invalid({"token": [Fault(sentence, "invalid_token")]}, "json")

@@ -36,7 +36,8 @@ WORDS: dict[tuple[MailKind, bool], tuple[str, str]] = {
     (MailKind.REGISTRATION_REFUSED, True): (
         "You have an account already",
         "Somebody, maybe you, wanted to make an account with this address, which has one. Log in with that one; if its "
-        f"password is forgotten, ask for a new one. {_IF_NOT}: nothing was changed.",
+        "password is forgotten, or this address was never confirmed, ask for a new password: that confirms the address "
+        f"too. {_IF_NOT}: nothing was changed.",
     ),
     (MailKind.REGISTRATION_REFUSED, False): (
         "No account was made",
@@ -45,8 +46,8 @@ WORDS: dict[tuple[MailKind, bool], tuple[str, str]] = {
     ),
     (MailKind.PASSWORD_CHANGED, True): (
         "Your password was changed",
-        "The account with this address has a new password, and every other session of it has ended. If it was not you, "
-        "ask for a new password at once, and tell the library.",
+        "The account with this address has a new password, and its other sessions and API keys have ended. If it was "
+        "not you, ask for a new password at once, and tell the library.",
     ),
     (MailKind.EMAIL_CHANGED, True): (
         "Your address was changed",

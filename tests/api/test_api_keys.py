@@ -60,6 +60,8 @@ def test_a_key_is_shown_once_and_lets_in(app, signed_in, owner, session):
     assert program.get("/books").status_code == 200
     refused = program.get("/holds")
     assert (refused.status_code, refused.json["errors"][0]["params"]) == (403, {"permission": "holds.read"})
+    assert "API key" in refused.json["errors"][0]["detail"]
+    assert "role" in program.get("/audit-events").json["errors"][0]["detail"]
     (kept,) = session.query(ApiKey)
     assert key not in (kept.key_hash, kept.prefix)
     assert kept.last_used_at is not None

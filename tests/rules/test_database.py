@@ -147,6 +147,19 @@ def test_the_safety_settings_are_on(fresh, on_postgres):
         assert fresh.scalar(text(statement)) == value
 
 
+def test_a_file_just_made_is_its_owners_alone(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'library.sqlite3'}")
+    for mode in (0o600, 0o640):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS kept (id INTEGER)")
+            connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
+            assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
+            connection.commit()
+        engine.dispose()
+        # Whoever runs the server may let others read it.
+        (tmp_path / "library.sqlite3").chmod(0o640)
+
+
 def test_what_is_committed_is_on_the_disk(tmp_path):
     # The tests' own connections do without, so this one is made by hand.
     connection = sqlite3.connect(tmp_path / "library.sqlite3")

@@ -13,6 +13,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from library.logs import told
+from library.models import Role
+from library.rules import access
 from library.rules.errors import Forbidden, Refusal, Refused
 
 log = logging.getLogger("library")
@@ -168,12 +170,19 @@ def _from_refusal(error: Refused) -> Response:
 
 
 def _from_forbidden(error: Forbidden) -> Response:
-    reason = {
-        "code": "permission_missing",
-        "detail": "Your role does not have this permission.",
-        "params": {"permission": str(error)},
-    }
-    return Problem(403, "Your role may not do this.", errors=[reason]).response()
+    permission = str(error)
+    reason = {"code": "permission_missing", "detail": _who_lacks(permission), "params": {"permission": permission}}
+    return Problem(403, "You may not do this.", errors=[reason]).response()
+
+
+def _who_lacks(permission: str) -> str:
+    """Whether it is the role that may not, or the API key, or somebody for themselves."""
+    attempt = g.get("attempt")
+    if not attempt or not attempt.actor_role or permission not in access.PERMISSIONS[Role(attempt.actor_role)]:
+        return "Your role does not have this permission."
+    if attempt.api_key_id is not None:
+        return "Your API key was not made for this, or no API key is."
+    return "You have this permission, but not for this account."
 
 
 def _from_anything(error: Exception) -> Response:
