@@ -52,8 +52,11 @@ class Served:
             "LIBRARY_INSTANCE": str(instance),
             "DATABASE_URL": database_url,
             "LIBRARY_LOG_REQUESTS": "false",
-            **settings,
         }
+        if database_url.startswith("sqlite"):
+            # Writers queue, and no machine of the tests is promised to be quick.
+            self.environment["LIBRARY_LOCK_TIMEOUT_SECONDS"] = "60"
+        self.environment |= settings
         self.flask("db", "upgrade")
         self.log = (instance / "server.log").open("w+")
         options = ["--interface", "wsgi", "--factory", "--port", str(self.port), "--workers", str(workers)]

@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from library.rules.errors import Refused
 
@@ -32,3 +33,22 @@ def at_once(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(tasks)) as pool:
         return list(pool.map(run, tasks))
+
+
+@contextmanager
+def impatience(session: Session) -> Iterator[None]:
+    """In the block the session's connection hardly waits for a lock; afterwards it does, whoever gets it next."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
+        yield
+        return
+    # Past SQLAlchemy: its transaction may be broken by then.
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    (usual,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute("PRAGMA busy_timeout = 50")
+    try:
+        yield
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {usual}")

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError
 
 from library.database import transaction
@@ -24,6 +24,8 @@ from library.models import (
 from library.rules import catalogue
 from library.rules.imports import import_batch
 from library.rules.outcomes import Result, is_of_the_database
+
+from .helping import impatience
 
 ISBN = "9780141439518"
 
@@ -348,21 +350,15 @@ def test_what_one_database_refuses_costs_that_record_only_and_the_other_keeps_it
     assert titles() == (["A", "B"] if on_postgres else ["A", bad.title, "B"])
 
 
-def test_a_lock_that_another_holds_is_no_fault_of_a_record(session, make, another, now, on_postgres):
+def test_a_lock_that_another_holds_is_no_fault_of_a_record(session, make, another, now):
     book = make.book(title="Old", control_number="n1")
     session.commit()
     other = another()
     # SQLite has one writer: this one begins as a reader, and has to wait for its first word only.
-    impatient = "SET LOCAL lock_timeout = '100ms'" if on_postgres else "PRAGMA busy_timeout = 50"
     with transaction(other, write=True, keep=False):
         other.execute(update(Book).where(Book.id == book.id).values(title="Other"))
-        with transaction(session, write=False):
-            session.execute(text(impatient))
-            with pytest.raises(OperationalError):
-                import_batch(session, [(1, numbered("n1", "New"))], OnDuplicate.UPDATE, now)
-    if not on_postgres:
-        with transaction(session, write=False):
-            session.execute(text("PRAGMA busy_timeout = 5000"))
+        with transaction(session, write=False), impatience(session), pytest.raises(OperationalError):
+            import_batch(session, [(1, numbered("n1", "New"))], OnDuplicate.UPDATE, now)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from library.database import transaction
@@ -11,6 +11,8 @@ from library.exchange.records import PatronRecord
 from library.models import Job, JobKind, JobResult, OnDuplicate, Outcome, Role, User
 from library.rules import users
 from library.rules.rosters import import_patrons, keys_of
+
+from .helping import impatience
 
 
 @pytest.fixture
@@ -138,22 +140,16 @@ def test_all_that_is_wrong_with_a_line_is_said_at_once(make, take, now):
     ]
 
 
-def test_a_lock_that_another_holds_is_no_fault_of_a_line(session, another, now, on_postgres):
+def test_a_lock_that_another_holds_is_no_fault_of_a_line(session, another, now):
     other = another()
     session.rollback()
     line = [(1, PatronRecord(last_name="Mael", card_barcode="C1"))]
-    impatient = "SET LOCAL lock_timeout = '100ms'" if on_postgres else "PRAGMA busy_timeout = 50"
     with transaction(other, write=True, keep=False):
         other.add(User(username="c1", username_key="c1", card_barcode="C1", created_at=now, words=""))
         other.flush()
         # SQLite has one writer: this one begins as a reader, and has to wait for its first word only.
-        with transaction(session, write=False):
-            session.execute(text(impatient))
-            with pytest.raises(OperationalError):
-                import_patrons(session, line, OnDuplicate.SKIP, now)
-    if not on_postgres:
-        with transaction(session, write=False):
-            session.execute(text("PRAGMA busy_timeout = 5000"))
+        with transaction(session, write=False), impatience(session), pytest.raises(OperationalError):
+            import_patrons(session, line, OnDuplicate.SKIP, now)
 
 
 def test_who_is_deleted_is_gone_from_the_reports_too(session, make, now):
