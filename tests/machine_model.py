@@ -797,6 +797,7 @@ class Model:
     def cut_history(self, days: int) -> None:
         for loan in self.loans:
             if loan.patron and loan.closed_at and self._past(loan.patron, loan.noted_at, loan.place, days, loan):
+                moments = {entry.made_at for entry in self.money.entries if entry.patron == loan.patron.id}
                 loan.patron = None
                 # What is left of its moments is their day.
                 loan.closed_at = max(day_of(loan.closed_at), loan.out_at)
@@ -804,9 +805,21 @@ class Model:
                 for debt in self.money.debts:
                     if debt.loan is loan:
                         debt.loan = None
+                self._untie(loan.item, moments)
         for hold in self.holds:
             if hold.patron and hold.ended_at and self._past(hold.patron, hold.ended_at, hold.pickup, days, None):
                 hold.patron = None
+
+    def _untie(self, item: Item, moments: set[datetime]) -> None:
+        """What was done with a book in a moment of the ledger keeps its day, whoever's it is."""
+        for hold in self.holds:
+            if hold.book == item.book and hold.ended_at in moments:
+                hold.ended_at = day_of(hold.ended_at)
+        for loan in self.loans:
+            if loan.item is item and loan.out_at in moments:
+                others = [other.closed_at for other in self.loans if other.item is item and other is not loan]
+                before = [moment for moment in others if moment and moment <= loan.out_at]
+                loan.out_at = max([day_of(loan.out_at), *before])
 
     def _past(self, person: Person, ended_at: datetime, place: Place, days: int, loan: Lent | None) -> bool:
         if person.history == "kept":

@@ -49,6 +49,7 @@ class Act:
     kind: str
     patron: int
     shares: dict[Debt, int]
+    made_at: datetime
     method: str | None = None
     id: int = 0
     undone: bool = False
@@ -83,7 +84,7 @@ class Money:
         return debt
 
     def _write(self, kind: str, patron: int, shares: dict[Debt, int], now: datetime, method: str | None = None) -> None:
-        self.entries.append(Act(kind, patron, shares, method))
+        self.entries.append(Act(kind, patron, shares, now, method))
         for debt in shares:
             debt.touched_at = now
 
