@@ -46,9 +46,9 @@ def engine_options(url: str, lock_timeout: int = 5) -> dict[str, Any]:
 @event.listens_for(Engine, "connect")
 def _make_sqlite_safe(connection: Any, _record: Any) -> None:
     if isinstance(connection, SQLiteConnection):
+        _close_to_others(connection)
         # What is deleted is written over with zeros: it must not be read out of the file afterwards. A REPLACE, too,
         # asks the triggers whether a row may go.
-        _close_to_others(connection)
         safety = ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", "recursive_triggers=ON")
         for pragma in ("journal_mode=WAL", *safety):
             connection.execute(f"PRAGMA {pragma}")

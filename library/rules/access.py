@@ -131,7 +131,7 @@ SEEN_WITH: dict[type[Base], str] = {
     PatronCategory: "categories.read",
     User: "profile.own",
 }
-# With which permission others are seen there too, of tables with own rows of which their permission speaks.
+# The permission above opens only what is one's own; with this one others are seen there too.
 OTHERS_SEEN_WITH: dict[type[Base], str] = {User: "users.read"}
 
 
