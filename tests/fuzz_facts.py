@@ -137,7 +137,8 @@ class Facts:
 
     def copy_at_home(self) -> Any:
         """The barcode of a copy that stands on its shelf and may be lent."""
-        statement = select(Copy.barcode).outerjoin(ItemType)
+        waited_for = select(Hold.book_id).where(Hold.state == HoldState.QUEUED)
+        statement = select(Copy.barcode).outerjoin(ItemType).where(Copy.book_id.not_in(waited_for))
         lendable = (
             Copy.place == CopyPlace.AVAILABLE,
             Copy.not_for_loan.is_(False),
@@ -149,7 +150,7 @@ class Facts:
     def copy_on_loan(self) -> Any:
         """The barcode of a copy that somebody has."""
         statement = select(Copy.barcode).join(Loan, Loan.copy_id == Copy.id)
-        return self._first(statement.where(Loan.closed_at.is_(None)).order_by(Loan.due_at.desc()))
+        return self._first(statement.where(Loan.closed_at.is_(None)).order_by(Loan.due_at.desc(), Loan.id))
 
     def card(self) -> Any:
         """The card of a patron who owes little enough to borrow."""

@@ -30,7 +30,8 @@ SHORT = 5
 SETTINGS = {"LIBRARY_LIMITS_ENABLED": "false", "LIBRARY_LOCK_TIMEOUT_SECONDS": "60"}
 TRIES = 8
 # What an operation ends, another must have begun.
-BEGUN_BY = {"cancel_hold": "place_hold", "check_in": "check_out", "declare_lost": "check_out"}
+BEGUN_BY = {"cancel_hold": "place_hold", "check_in": "check_out", "declare_lost": "check_out", "renew": "check_out"}
+BEGUN_BY |= dict.fromkeys(("cancel_job", "get_job", "list_job_results"), "create_import")
 BEGUN_BY |= {"pay": "create_charge", "resolve_claim": "claim_returned", "waive": "create_charge"}
 # What nobody outside may read in an answer.
 INSIDE = (b"Traceback", b"sqlalchemy", b"psycopg", b"sqlite3", b"IntegrityError", b"site-packages", b" FROM ")

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 from problems import check
 
+from library.api.plumbing.edge import LONGEST_QUERY
 from library.api.plumbing.errors import MOST_ERRORS
 
 
@@ -54,6 +55,7 @@ def test_bodies(as_librarian, body, content_type, status, code):
         ("GET", "/books/1", 404, "not_found"),
         ("GET", "/books?q=%ff", 400, "bad_request"),
         ("GET", "/%ff", 400, "bad_request"),
+        ("GET", f"/books?q={'x' * LONGEST_QUERY}", 400, "bad_request"),
         ("GET", "/books?isbn=%00", 422, "validation_failed"),
         ("DELETE", "/books", 405, "method_not_allowed"),
         ("PUT", "/library", 405, "method_not_allowed"),
@@ -64,6 +66,17 @@ def test_addresses(as_librarian, method, path, status, code):
     check(answer, status, code)
     if status == 405:
         assert answer.headers["Allow"]
+
+
+def test_the_links_of_the_longest_query_are_no_longer_than_clients_take(as_librarian):
+    for _ in range(3):
+        as_librarian.post("/books", json={"title": "x" * 500})
+    query = "page=2&page_size=1&q="
+    answer = as_librarian.get(f"/books?{query}{'x' * (LONGEST_QUERY - len(query))}")
+    assert (answer.status_code, answer.headers["X-Total-Count"]) == (200, "3")
+    # What the standard library of Python reads of one header, and others like it.
+    assert len(f"Link: {answer.headers['Link']}") < 65_536
+    assert answer.headers["Link"].count("rel=") == 4
 
 
 def test_a_coded_body_is_not_unpacked(as_librarian):

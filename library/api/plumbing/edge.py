@@ -19,6 +19,8 @@ from library.api.plumbing.errors import Problem, header_error
 from library.api.plumbing.fields import Fault, MomentField
 
 DEEPEST = 32
+# In bytes: the links of a list repeat it up to four times, in a header of which clients take 64 KiB.
+LONGEST_QUERY = 8192
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 _SIGNS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 SANDBOX_NOW = "Sandbox-Now"
@@ -77,6 +79,8 @@ def _arrive() -> Response | None:
         raise Problem(400, "The address is not valid UTF-8.")
     if "//" in request.environ.get("PATH_INFO", ""):
         raise Problem(404)
+    if len(request.query_string) > LONGEST_QUERY:
+        raise Problem(400, f"The query in the address is longer than {LONGEST_QUERY:,} bytes.")
     if request.method == "OPTIONS":
         return _options()
     g.now = _moment_of_rules()
