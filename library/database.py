@@ -2,23 +2,29 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from sqlite3 import Connection as SQLiteConnection
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, event, make_url, select, update
+from sqlalchemy import Connection, Engine, bindparam, event, make_url, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from library.models import Author, Book, Branch, Generation, Identifier, ItemType, Subject
+from library.rules.sentences import CONNECTION
 
-WRITES = "library_writes"
+WRITES, PATIENCE = "library_writes", "library_patience"
 CATALOGUE = "catalogue"
 # A change of one of these makes every kept page of the catalogue stale.
 CATALOGUE_TABLES = (Book, Author, Subject, Identifier, Branch, ItemType)
+_lines: WeakKeyDictionary[Engine, Any] = WeakKeyDictionary()
+# How often a family of tables has changed, built once: every call whose answer is kept asks it.
+GENERATION = select(Generation.number).where(Generation.name == bindparam("name"))
 
 
 def engine_options(url: str, lock_timeout: int = 5) -> dict[str, Any]:
@@ -29,7 +35,10 @@ def engine_options(url: str, lock_timeout: int = 5) -> dict[str, Any]:
     # An error's text goes into the log: it must not carry what people wrote.
     hidden = {"hide_parameters": True}
     if make_url(url).get_backend_name() == "sqlite":
-        return hidden | {"connect_args": {"timeout": lock_timeout, "isolation_level": None, "check_same_thread": False}}
+        connect = {"timeout": lock_timeout, "isolation_level": None, "check_same_thread": False}
+        # As many as a worker has threads: what is opened beyond is closed again after each request.
+        kept = {"pool_size": 10} if make_url(url).database not in (None, "", ":memory:") else {}
+        return hidden | kept | {"connect_args": connect, "execution_options": {PATIENCE: lock_timeout}}
     options = f"-c lock_timeout={lock_timeout * 400}ms -c statement_timeout={lock_timeout}s"
     return hidden | {
         "pool_pre_ping": True,
@@ -77,16 +86,38 @@ def transaction(session: Session, write: bool, keep: bool = True) -> Iterator[No
     A write commits at the end of the block and rolls back where the block raises; a read always rolls back, and so
     does a write that shall not be kept, a preview.
     """
-    session.connection(execution_options={WRITES: write})
+    with _in_line(session.get_bind()) if write else nullcontext():
+        session.info[CONNECTION] = session.connection(execution_options={WRITES: write})
+        try:
+            yield
+            if write and keep:
+                session.commit()
+            else:
+                session.rollback()
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            session.info.pop(CONNECTION, None)
+
+
+@contextmanager
+def _in_line(engine: Any) -> Iterator[None]:
+    """Let the writers of this process to a SQLite file wait for one another in line.
+
+    SQLite has one writer at a time, and whoever waits for it only looks again now and then. Who has waited too long
+    goes on, and SQLite judges.
+    """
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    line = _lines.setdefault(engine, RLock())
+    is_first = line.acquire(timeout=engine.get_execution_options().get(PATIENCE, 0))
     try:
         yield
-        if write and keep:
-            session.commit()
-        else:
-            session.rollback()
-    except BaseException:
-        session.rollback()
-        raise
+    finally:
+        if is_first:
+            line.release()
 
 
 def make_session(engine: Engine) -> Session:
@@ -115,7 +146,7 @@ def count_change(session: Session, name: str) -> None:
 
 def generation(session: Session, name: str) -> int:
     """How often that family of tables has changed, as this transaction sees it."""
-    return session.scalar(select(Generation.number).where(Generation.name == name)) or 0
+    return session.scalar(GENERATION, {"name": name}) or 0
 
 
 def schema_is_at_head(connection: Connection, folder: Path) -> bool:

@@ -16,6 +16,7 @@ from library.api.plumbing.texts import Text
 from library.config import secret_keys
 from library.extensions import db
 from library.models import Branch
+from library.rules import rows
 from library.rules.desk import Desk
 from library.rules.errors import Refusal
 from library.rules.routing import RouteAction
@@ -71,8 +72,9 @@ def desk(values: dict[str, Any], anywhere: bool = False) -> Desk:
     Who has no branch is told to name it (422), unless the action happens `anywhere`.
     """
     branch = values.pop("branch", None)
-    if branch is None and actor().home_branch_id is not None:
-        branch = db.session.get(Branch, actor().home_branch_id)
+    home_id = actor().home_branch_id
+    if branch is None and home_id is not None:
+        branch = rows.refer(db.session, Branch, home_id)
     if branch is None and not anywhere:
         reason = {"code": "required", "detail": "Name the branch: your account has none.", "params": {}}
         raise Problem(422, "The body does not fit.", errors=[reason | {"pointer": "/branch_id"}])

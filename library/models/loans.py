@@ -85,6 +85,9 @@ class Loan(Versioned, Base):
     closed_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     returned_branch_id: Mapped[int | None] = mapped_column(ForeignKey("branches.id", ondelete="RESTRICT"))
 
+    # What was known when it was lent; only of a loan that was just now, and as long as that holds.
+    scan = None  # type: Any
+
     copy: Mapped["Copy"] = relationship()
     patron: Mapped["User | None"] = relationship(foreign_keys=patron_id)
     branch: Mapped["Branch"] = relationship(foreign_keys=branch_id)

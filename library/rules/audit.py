@@ -6,14 +6,15 @@ row is that of the ledger's entry, and would lead from a patron to a loan whose 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import Select, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from library.models import AuditEvent, AuditOutcome, Role
+from library.rules.sentences import Sentence, connection_of
 
 AUDIT_SORTS = {"at": AuditEvent.at}
 # Roles of those who have no account.
@@ -55,10 +56,14 @@ def is_about_reading(permission: str) -> bool:
     return permission.startswith(_READING)
 
 
+_NAMED = {field.name: bindparam(field.name, type_=getattr(AuditEvent, field.name).type) for field in fields(Event)}
+_WRITE = Sentence(insert(AuditEvent).values(_NAMED))
+
+
 def write(session: Session, event: Event) -> None:
     """Write a row in the transaction at hand, by one statement."""
     values = vars(event) | {"codes": list(event.codes), "members": list(event.members)}
-    session.connection().execute(insert(AuditEvent).values(**values))
+    _WRITE.run(connection_of(session), values)
 
 
 def write_done(

@@ -8,8 +8,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from library.models import BlockScope, Branch, Copy, CopyCondition, Hold, Loan, PolicyKind, User
-from library.rules import holds, places, policies, queues, standing
+from library.models import (
+    BlockScope,
+    Branch,
+    Copy,
+    CopyCondition,
+    Hold,
+    Loan,
+    PolicyKind,
+    User,
+)
+from library.rules import holds, places, queues, standing
 from library.rules.errors import Refusal, Severity
 from library.rules.places import Action
 from library.rules.policies import Effective
@@ -120,24 +129,34 @@ class Facts:
 
     @classmethod
     def load(cls, session: Session, patron: User | None, copies: Sequence[Copy], now: datetime) -> "Facts":
-        """The facts in six statements; to act on them, lock the patron, the queues and the copies first."""
+        """The facts in six statements."""
         book_ids = {copy.book_id for copy in copies}
-        served = select(Hold.assigned_copy_id, Hold.patron_id).where(
-            Hold.assigned_copy_id.in_([copy.id for copy in copies]), Hold.ended_at.is_(None)
-        )
-        lent = select(Loan.id, Loan.copy_id, Copy.book_id).join(Loan.copy).where(Copy.book_id.in_(book_ids))
+        set_aside = session.execute(served(Hold.assigned_copy_id.in_([copy.id for copy in copies])))
         own_loans: Sequence[Any] = []
         own_holds: Sequence[Hold] = []
         if patron is not None:
-            own_loans = session.execute(lent.where(Loan.patron_id == patron.id, Loan.closed_at.is_(None))).all()
+            own_loans = session.execute(lent(patron.id, Copy.book_id.in_(book_ids))).all()
             own_holds = holds.own_holds(session, patron, book_ids)
         return cls(
             patron,
-            {copy_id: patron_id for copy_id, patron_id in session.execute(served) if copy_id is not None},
+            dict(set_aside.all()),
             own_loans,
             own_holds,
             queues.demand(session, book_ids, now),
             queues.ahead(session, own_holds, now),
+        )
+
+    @classmethod
+    def of(cls, session: Session, patron: User | None, copy: Copy, gathered: Any, now: datetime) -> "Facts":
+        """The facts about one copy, out of what was gathered of it (scanning.py)."""
+        own_holds = holds.own_holds(session, patron, [copy.book_id]) if patron and gathered.own_holds else []
+        return cls(
+            patron,
+            dict(gathered.served),
+            gathered.own_loans,
+            own_holds,
+            queues.demand_of(copy.book_id, gathered.waiting, gathered.free_copies, now),
+            queues.ahead(session, own_holds, now) if own_holds else {},
         )
 
     def ahead_of(self, copy: Copy) -> Demand:
@@ -160,14 +179,15 @@ class Case:
     facts: Facts
 
 
-def case_of(session: Session, copy: Copy | None, patron: User | None, branch: Branch, now: datetime) -> Case | None:
-    """All that the decision depends on, where both are known."""
-    if copy is None or patron is None:
-        return None
-    table = policies.load(session)
-    known = standing.load(session, [patron], table, now)[patron.id]
-    rules = table.at(branch.id, patron.patron_category_id, copy.item_type_id)
-    return Case(copy, patron, branch, now, known, rules, Facts.load(session, patron, [copy], now))
+def lent(patron_id: Any, books: Any) -> Any:
+    """What a patron has of some books."""
+    lent = select(Loan.id, Loan.copy_id, Copy.book_id).join(Loan.copy)
+    return lent.where(Loan.patron_id == patron_id, Loan.closed_at.is_(None), books)
+
+
+def served(copies: Any) -> Any:
+    """For whom some copies are set aside or travelling."""
+    return select(Hold.assigned_copy_id, Hold.patron_id).where(copies, Hold.ended_at.is_(None))
 
 
 def against_copy(copy: Copy, patron: User | None, facts: Facts) -> Iterator[Refusal]:

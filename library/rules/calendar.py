@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, raiseload
 
 from library.models import Branch, CalendarException
@@ -262,12 +262,22 @@ def find_exceptions(from_on: date | None = None, to_on: date | None = None, **fi
 def load(session: Session, branches: Iterable[Branch]) -> dict[int, BranchCalendar]:
     """The calendars of branches by their keys, in one statement."""
     found = {branch.id: branch for branch in branches}
-    ours = or_(CalendarException.branch_id.is_(None), CalendarException.branch_id.in_(found))
-    rows = session.scalars(select(CalendarException).where(ours).options(raiseload("*")).order_by(CalendarException.id))
-    out: dict[int, list[Out]] = {key: [] for key in found}
-    for row in rows:
-        hours = Hours(row.opens, row.closes) if row.opens and row.closes else None
-        one = Out(row.from_on, row.to_on, row.is_open, hours, row.reason)
-        for key in found if row.branch_id is None else [row.branch_id]:
-            out[key].append(one)
-    return {key: BranchCalendar(branch.time_zone, branch.hours, out[key]) for key, branch in found.items()}
+    rows = session.execute(exceptions_of(CalendarException.branch_id.in_(found))).all()
+    return {key: calendar_of(branch, rows) for key, branch in found.items()}
+
+
+def exceptions_of(branch: ColumnElement[bool]) -> Select[Any]:
+    """The exceptions of some branches, and those of all."""
+    shown = ("branch_id", "from_on", "to_on", "is_open", "opens", "closes", "reason")
+    columns = [getattr(CalendarException, name) for name in shown]
+    return select(*columns).where(CalendarException.branch_id.is_(None) | branch).order_by(CalendarException.id)
+
+
+def calendar_of(branch: Branch, rows: Iterable[Any]) -> BranchCalendar:
+    """The calendar of a branch, out of exceptions of several."""
+    out = [
+        Out(row.from_on, row.to_on, row.is_open, Hours(row.opens, row.closes) if row.opens else None, row.reason)
+        for row in rows
+        if row.branch_id in (None, branch.id)
+    ]
+    return BranchCalendar(branch.time_zone, branch.hours, out)

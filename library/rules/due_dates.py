@@ -59,7 +59,7 @@ class _Reckoning:
         if self.steps and to == self.at:
             return
         self.at = to
-        shown = to.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        shown = to.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
         self.steps.append({"step": step.value, "due_at": shown, "due_on": self.on.isoformat(), **why})
 
     def move_to_end_of(self, step: DueStep, day: date, **why: Any) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from library.models import OPEN_STATES, Book, Branch, Copy, CopyPlace, Hold, HoldEnding, HoldState, PolicyKind, User
@@ -267,6 +267,11 @@ def own_holds(session: Session, patron: User, book_ids: Iterable[int]) -> Sequen
     """A patron's open holds of some books, or of copies of them."""
     mine = (Hold.patron_id == patron.id, Hold.book_id.in_(book_ids), Hold.state.in_(OPEN_STATES))
     return session.scalars(select(Hold).where(*mine).execution_options(populate_existing=True)).all()
+
+
+def keys_of(patron_id: Any, book_id: Any) -> Select[Any]:
+    """The keys of a patron's open holds of a book."""
+    return select(Hold.id).where(Hold.patron_id == patron_id, Hold.book_id == book_id, Hold.ended_at.is_(None))
 
 
 def served_by(copy: Copy, own: Iterable[Hold]) -> Hold | None:

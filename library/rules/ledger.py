@@ -154,6 +154,12 @@ def balances(session: Session, patron_ids: Iterable[int]) -> dict[int, int]:
     return dict.fromkeys(keys, 0) | {patron_id: int(cents) for patron_id, cents in session.execute(summed)}
 
 
+def balance_of(patron_id: Any) -> Any:
+    """What a patron owes, in cents, as a value of a statement in which the patron is looked up."""
+    summed = select(func.coalesce(func.sum(AccountEntry.amount_cents), 0)).where(AccountEntry.patron_id == patron_id)
+    return summed.scalar_subquery()
+
+
 def open_cents_of(session: Session, charge_ids: Iterable[int]) -> dict[int, int]:
     """What is still owed of each of some charges, in cents, in one statement; other entries are left out."""
     statement = select(AccountEntry.id, AccountEntry.amount_cents - _SETTLED)

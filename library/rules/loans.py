@@ -18,6 +18,7 @@ from library.rules.lending import DueInThePast
 from library.rules.losses import LoanClosed
 from library.rules.renewals import Outlook
 
+_PARTS = {"copy", "patron", "branch"}
 LOAN_SORTS = {"due_at": Loan.due_at, "checked_out_at": Loan.checked_out_at, "closed_at": Loan.closed_at}
 OVERRIDE_SORTS = {"made_at": Override.made_at}
 RENEWAL_SORTS = {"renewed_at": Renewal.renewed_at}
@@ -81,7 +82,7 @@ def prospects(session: Session, loans: Iterable[Loan], now: datetime) -> dict[in
     still_open = [loan for loan in loans if loan.closed_at is None]
     found = {loan.id: Prospect(0, [LoanClosed()]) for loan in loans}
     if still_open:
-        outlook = Outlook.load(session, still_open, now)
+        outlook = _after_lending(still_open, now) or Outlook.load(session, still_open, now)
         fines = running.fines_of(session, still_open, outlook.table, now)
         for loan in still_open:
             cents = fines[loan].cents if loan in fines else 0
@@ -89,9 +90,15 @@ def prospects(session: Session, loans: Iterable[Loan], now: datetime) -> dict[in
     return found
 
 
+def _after_lending(loans: Sequence[Loan], now: datetime) -> Outlook | None:
+    """What is known already of a loan that was made at this moment."""
+    scan = loans[0].scan if len(loans) == 1 else None
+    return Outlook.after(scan) if scan is not None and scan.now == now else None
+
+
 def _load_parts(session: Session, loans: Sequence[Loan]) -> None:
-    """Loans that were not read through `loan_parts` (one just lent) get what they are shown with."""
-    bare = [loan.id for loan in loans if {"copy", "patron", "branch"} & inspect(loan).unloaded]
+    """Loans that were not read through `loan_parts` get what they are shown with; one that has ended only its copy."""
+    bare = [loan.id for loan in loans if (_PARTS if loan.closed_at is None else {"copy"}) & inspect(loan).unloaded]
     if bare:
         session.scalars(select(Loan).where(Loan.id.in_(bare)).options(*running.parts())).all()
 

@@ -7,10 +7,11 @@ one (a charge to its patron) are written beside it.
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import CTE, Select, String, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from library.models import Base, Book, Copy, Generation, Hold, Loan, Role, User
+from library.rules.sentences import Sentence, connection_of
 
 Row = TypeVar("Row", bound=Base)
 
@@ -22,14 +23,51 @@ def _locked(session: Session, statement: Select[Any]) -> Row | None:
     ).one_or_none()
 
 
-def lock_patron(session: Session, card_barcode: str) -> User | None:
-    """The patron with that card, locked until the transaction ends."""
-    return _locked(session, select(User).where(User.card_barcode == card_barcode))
+_CARD = User.card_barcode == bindparam("card", type_=String())
+_BARCODE = Copy.barcode == bindparam("barcode", type_=String())
 
 
-def lock_copy(session: Session, barcode: str) -> Copy | None:
-    """The copy with that barcode, locked until the transaction ends."""
-    return _locked(session, select(Copy).where(Copy.barcode == barcode))
+def _held(key: Any, *scanned: Any, after: CTE | None = None) -> Select[Any]:
+    """The rows found by what was scanned, locked; `after` others are, for those are counted first."""
+    held = select(key).where(*scanned).order_by(key).with_for_update(of=key.class_, key_share=True)
+    return held if after is None else held.where(select(func.count()).select_from(after).scalar_subquery() >= 0)
+
+
+def _held_copy(after: CTE | None = None) -> Sentence:
+    """The copy that was scanned, locked behind the queue of its book."""
+    queue = _held(Book.id, Copy.book_id == Book.id, _BARCODE, after=after)
+    return Sentence(_held(Copy.id, _BARCODE, after=queue.cte()))
+
+
+_LOST = select(Loan.patron_id).join(Copy, Copy.id == Loan.copy_id).where(_BARCODE, Loan.lost_at.is_not(None))
+_PATRON, _COPY = Sentence(_held(User.id, _CARD)), _held_copy()
+_BROUGHT = _held_copy(_held(User.id, User.id.in_(_LOST)).cte())
+_LOAN = Sentence(_held(Loan.id, Loan.copy_id == Copy.id, Loan.closed_at.is_(None), _BARCODE))
+
+
+def lock_lending(session: Session, barcode: str, card_barcode: str | None) -> tuple[str | None, str | None]:
+    """Lock the patron, the queue of the copy's book and the copy, and look at them afterwards; None for what is not."""
+    if stand_in_line(session):
+        return barcode, card_barcode
+    connection = connection_of(session)
+    patron = _PATRON.run(connection, {"card": card_barcode}).scalar()
+    copy = _COPY.run(connection, {"barcode": barcode}).scalar()
+    return barcode if copy else None, card_barcode if patron else None
+
+
+def lock_return(session: Session, barcode: str) -> str | None:
+    """Lock who paid for the copy while it was lost, the queue of its book, the copy and its open loan."""
+    if stand_in_line(session):
+        return barcode
+    copy = _BROUGHT.run(connection_of(session), {"barcode": barcode}).scalar()
+    # A statement of its own: while the others were waited for, the copy may have been lent.
+    _LOAN.run(connection_of(session), {"barcode": barcode})
+    return barcode if copy else None
+
+
+def stand_in_line(session: Session) -> bool:
+    """Whether those who write wait for one another as it is, so that no row needs a lock."""
+    return connection_of(session).dialect.name == "sqlite"
 
 
 def lock_found(statement: Select[Any], table: type[Base]) -> Select[Any]:
@@ -77,8 +115,3 @@ def lock_hold(session: Session, key: int) -> Hold | None:
 def lock_loan(session: Session, key: int) -> Loan | None:
     """The loan with that key, locked until the transaction ends."""
     return _locked(session, select(Loan).where(Loan.id == key))
-
-
-def lock_open_loan(session: Session, copy: Copy) -> Loan | None:
-    """The open loan of a copy, locked until the transaction ends."""
-    return _locked(session, select(Loan).where(Loan.copy_id == copy.id, Loan.closed_at.is_(None)))

@@ -1,6 +1,6 @@
 """Policies: rows of rules, resolved for a branch, a patron category and an item type, each kind for itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,11 +121,18 @@ class PolicyTable:
         return kind in self.rows
 
 
+ROWS = select(Policy.id, Policy.kind, Policy.branch_id, Policy.patron_category_id, Policy.item_type_id, Policy.value)
+
+
 def load(session: Session) -> PolicyTable:
     """All policies, in one statement."""
-    columns = (Policy.id, Policy.kind, Policy.branch_id, Policy.patron_category_id, Policy.item_type_id, Policy.value)
+    return table_of(session.execute(ROWS))
+
+
+def table_of(found: Iterable[Any]) -> PolicyTable:
+    """All policies, of what `ROWS` has found."""
     rows: dict[PolicyKind, list[Row]] = {}
-    for key, kind, branch_id, category_id, item_type_id, value in session.execute(select(*columns)):
+    for key, kind, branch_id, category_id, item_type_id, value in found:
         rows.setdefault(kind, []).append(Row(key, (branch_id, category_id, item_type_id), value))
     return PolicyTable(rows)
 

@@ -143,9 +143,16 @@ def demand(session: Session, book_ids: Iterable[int], now: datetime) -> dict[int
     not free.
     """
     found = {book_id: Demand() for book_id in book_ids}
-    _count(session, _waiting(Hold.book_id).where(Hold.book_id.in_(found)), found, now)
-    for book_id, copy_id in session.execute(_free_copies(found)):
+    _count(session.execute(waiting_for(Hold.book_id.in_(found))), found, now)
+    for book_id, copy_id in session.execute(free_copies_of(Copy.book_id.in_(found))):
         found[book_id].free.add(copy_id)
+    return found
+
+
+def demand_of(book_id: int, waiting: Iterable[Any], free: Iterable[Any], now: datetime) -> dict[int, Demand]:
+    """The same for a book of which was gathered who is `waiting_for` it, and the `free_copies_of` it."""
+    found = {book_id: Demand(free={copy_id for _, copy_id in free})}
+    _count(waiting, found, now)
     return found
 
 
@@ -154,7 +161,7 @@ def ahead(session: Session, holds: Iterable[Hold], now: datetime) -> dict[int, D
     found = {hold.id: Demand() for hold in holds}
     own = aliased(Hold)
     sooner = (own.book_id == Hold.book_id) & (own.sort_key > Hold.sort_key)
-    _count(session, _waiting(own.id).join(own, sooner).where(own.id.in_(found)), found, now)
+    _count(session.execute(_waiting(own.id).join(own, sooner).where(own.id.in_(found))), found, now)
     return found
 
 
@@ -163,6 +170,11 @@ def lengths(session: Session, book_ids: Iterable[int]) -> dict[int, int]:
     queued = (Hold.book_id.in_(book_ids), Hold.state == HoldState.QUEUED)
     rows = session.execute(select(Hold.book_id, func.count().label("length")).where(*queued).group_by(Hold.book_id))
     return {row.book_id: row.length for row in rows}
+
+
+def waiting_for(books: Any) -> Select[Any]:
+    """The queued holds of some books, alike ones counted."""
+    return _waiting(Hold.book_id).where(books)
 
 
 def _waiting(key: Any) -> Select[Any]:
@@ -180,22 +192,22 @@ def _waiting(key: Any) -> Select[Any]:
     return queued.where(Hold.state == HoldState.QUEUED).group_by(*wish)
 
 
-def _count(session: Session, waiting: Select[Any], found: dict[int, Demand], now: datetime) -> None:
-    alike: Any
-    for alike in session.execute(waiting):
+def _count(waiting: Iterable[Any], found: dict[int, Demand], now: datetime) -> None:
+    for alike in waiting:
         today = calendar.local_day(now, alike.time_zone)
         if suspended_on(alike, today) or no_longer_needed(alike, today):
             continue
         found[alike[0]].waiting += [(alike.patron_id, alike.copy_id)] * alike.holds
 
 
-def _free_copies(book_ids: Iterable[int]) -> Any:
+def free_copies_of(books: Any) -> Any:
+    """The copies of some books that could be lent, or set aside, now."""
     lendable = or_(Copy.item_type_id.is_(None), ItemType.holdable & (ItemType.not_for_loan == false()))
     return (
         select(Copy.book_id, Copy.id)
         .outerjoin(Copy.item_type)
         .where(
-            Copy.book_id.in_(book_ids),
+            books,
             Copy.place == CopyPlace.AVAILABLE,
             Copy.condition == CopyCondition.USABLE,
             Copy.not_for_loan == false(),

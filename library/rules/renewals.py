@@ -18,6 +18,7 @@ from library.rules.losses import LoanClosed
 from library.rules.places import Action
 from library.rules.policies import PolicyTable, RenewFrom, RenewOverdue, RenewWhenHeld
 from library.rules.queues import Demand
+from library.rules.scanning import Scan
 from library.rules.standing import OVERRIDE, Standing
 
 
@@ -91,6 +92,14 @@ class Outlook:
             calendar.load(session, {loan.branch for loan in loans}),
             now,
         )
+
+    @classmethod
+    def after(cls, scan: Scan) -> "Outlook":
+        """The same for a loan that was just made of what was scanned, and changed nothing but its copy."""
+        assert scan.copy is not None and scan.standing is not None and scan.facts is not None
+        before, book_id = scan.facts.demand[scan.copy.book_id], scan.copy.book_id
+        demand = {book_id: Demand(before.waiting, before.free - {scan.copy.id})}
+        return cls(scan.table, {scan.standing.patron.id: scan.standing}, demand, {scan.branch.id: scan.days}, scan.now)
 
     def due(self, loan: Loan, card_counts: bool = True) -> due_dates.Due:
         """The due date that a renewal would give."""

@@ -3,18 +3,21 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, exists, select
+from sqlalchemy.orm import Session, aliased, attributes
 
 from library.models import AccountEntry, Copy, CopyCondition, Hold, Loan, LoanClosing, PolicyKind
-from library.rules import locks, losses, places, routing, running
+from library.rules import locks, losses, places, routing, rows, running
 from library.rules.access import NotForOneself
 from library.rules.borrowing import CheckNote
 from library.rules.desk import Desk
 from library.rules.errors import Refusal, Refused, Severity, refuse_if_any, refuses
-from library.rules.lending import ItemNotFound, after_last_scan, lock_scanned, see
+from library.rules.gathering import Entity, Gathering, Value
+from library.rules.lending import ItemNotFound, see
 from library.rules.losses import ClaimOutcome, LoanClosed, NotClaimed
 from library.rules.places import Action
 from library.rules.routing import Route
+from library.rules.scanning import after_last_scan
 
 
 class ReturnedBeforeLoan(Refusal):
@@ -42,6 +45,21 @@ class CheckIn:
         return self.route.hold
 
 
+_COPY, _LOAN = aliased(Copy), aliased(Loan)
+# The copy that comes back, its open loan, and whether any hold asks where it goes.
+BROUGHT = Gathering(
+    select(_COPY)
+    .outerjoin(_LOAN, (_LOAN.copy_id == _COPY.id) & _LOAN.closed_at.is_(None))
+    .where(_COPY.barcode == bindparam("barcode")),
+    copy=Entity(_COPY),
+    loan=Entity(_LOAN),
+    is_wanted=Value(
+        exists().where(Hold.book_id == _COPY.book_id, Hold.ended_at.is_(None))
+        | exists().where(Hold.assigned_copy_id == _COPY.id, Hold.ended_at.is_(None))
+    ),
+)
+
+
 class WasMissing(Refusal):
     """The copy was missing or lost, and is here again."""
 
@@ -66,12 +84,11 @@ def check_in(
 
     `returned_at` dates the return back (a book drop over the week-end); a moment to come counts as now.
     """
-    losses.lock_payers(session, copy_barcode)
-    copy = lock_scanned(session, copy_barcode)
-    now = after_last_scan(copy, now)
-    if copy is None:
+    brought = BROUGHT.of(session, barcode=locks.lock_return(session, copy_barcode))
+    if brought is None:
         raise Refused([ItemNotFound()])
-    loan = locks.lock_open_loan(session, copy)
+    copy, loan = brought.copy, brought.loan
+    now = after_last_scan(copy, now)
     back_at = min(returned_at or now, now)
     refuse_if_any(_against(desk, loan, back_at, now) if loan is not None else [])
     warnings = _warnings(copy, loan)
@@ -82,9 +99,15 @@ def check_in(
     places.move(Action.CHECK_IN, copy)
     _restore(copy, loan)
     see(copy, desk.here, now)
-    session.flush()
-    route = routing.route(session, copy, desk.here, now)
-    session.flush()
+    if brought.is_wanted:
+        rows.update_row(session, copy)
+        route = routing.route(session, copy, desk.here, now)
+        session.flush()
+    else:
+        route = routing.send_home(copy, desk.here)
+        rows.update_row(session, copy)
+    if loan is not None:
+        attributes.set_committed_value(loan, "copy", copy)
     return CheckIn(copy, loan, route, charges, warnings)
 
 
@@ -120,6 +143,18 @@ def close(
     session: Session, desk: Desk, loan: Loan, closed_as: LoanClosing, back_at: datetime, now: datetime
 ) -> list[AccountEntry]:
     """End a loan: charge its fine, or give back what the policies give back for a copy that was lost."""
+    charges: list[AccountEntry] = []
+    if loan.lost_at is not None or back_at > loan.due_at:
+        charges = _settle(session, desk, loan, back_at, now)
+    loan.closed_at, loan.closed_as = back_at, closed_as
+    loan.closing_noted_at = now if now > back_at else None
+    loan.closed_by_id, loan.returned_branch_id = desk.actor_id, desk.branch.id if desk.branch else None
+    rows.update_row(session, loan)
+    return charges
+
+
+def _settle(session: Session, desk: Desk, loan: Loan, back_at: datetime, now: datetime) -> list[AccountEntry]:
+    """What comes of a copy that is late, or was lost."""
     rules = losses.rules_of(session, loan)
     lost = loan.lost_at is not None
     fine = running.charge_fine(
@@ -127,10 +162,6 @@ def close(
     )
     given_back = losses.refund_found(session, desk, loan, rules, back_at, now) if lost else []
     given_back += losses.lift_fine_of_loss(session, desk, loan, back_at, now)
-    loan.closed_at, loan.closed_as = back_at, closed_as
-    loan.closing_noted_at = now if now > back_at else None
-    loan.closed_by_id, loan.returned_branch_id = desk.actor_id, desk.branch.id if desk.branch else None
-    session.flush()
     return [*([fine] if fine else []), *given_back]
 
 

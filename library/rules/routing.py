@@ -59,10 +59,10 @@ def route(session: Session, copy: Copy, branch: Branch, now: datetime) -> Route:
     """
     copy.current_branch_id = branch.id
     if copy.condition is not CopyCondition.USABLE:
-        return _send_home(copy, branch)
+        return send_home(copy, branch)
     hold = serving(session, copy) or first_eligible(session, copy, branch, now)
     if hold is None:
-        return _send_home(copy, branch)
+        return send_home(copy, branch)
     if hold.pickup_branch_id == branch.id:
         return _put_on_shelf(session, hold, copy, branch, now)
     hold.assigned_copy_id, hold.sort_key, hold.state = copy.id, None, HoldState.IN_TRANSIT
@@ -88,7 +88,7 @@ def _put_on_shelf(session: Session, hold: Hold, copy: Copy, branch: Branch, now:
     return Route(RouteAction.HOLD_SHELF, branch.id, "hold", hold)
 
 
-def _send_home(copy: Copy, branch: Branch) -> Route:
+def send_home(copy: Copy, branch: Branch) -> Route:
     """Where a copy goes that nobody waits for: its shelf, its own branch, or the desk's back room."""
     if copy.home_branch_id != branch.id:
         copy.place, copy.transit_to_branch_id = CopyPlace.IN_TRANSIT, copy.home_branch_id

@@ -4,16 +4,32 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.orm import Session, raiseload
 
 from library.models import ApiKey, User, UserSession
 from library.rules import access, locks, mails, one_time_tokens
+from library.rules.gathering import Entity, Gathering
 
 REUSE_GRACE = timedelta(seconds=10)
 KEPT = timedelta(days=1)
 
 SESSION_SORTS = {"started_at": UserSession.started_at, "rotated_at": UserSession.rotated_at}
+# The user a token speaks for; built once, for every call asks it.
+ACTOR = (
+    select(User)
+    .join(UserSession, UserSession.user_id == User.id)
+    .where(
+        User.id == bindparam("user_id"),
+        User.active,
+        User.token_version == bindparam("token_version"),
+        UserSession.id == bindparam("session_id"),
+        UserSession.ended_at.is_(None),
+        UserSession.expires_at > bindparam("now"),
+    )
+    .options(raiseload("*"))
+)
+_ACTING = Gathering(ACTOR, user=Entity(User))
 
 
 @dataclass(frozen=True)
@@ -114,16 +130,6 @@ def lock_account(session: Session, user_id: int, session_id: int, now: datetime)
 
 def actor_of(session: Session, user_id: int, session_id: int, token_version: int, now: datetime) -> User | None:
     """The user a token speaks for, if the account is active and neither session nor token ended since."""
-    return session.scalars(
-        select(User)
-        .join(UserSession, UserSession.user_id == User.id)
-        .where(
-            User.id == user_id,
-            User.active,
-            User.token_version == token_version,
-            UserSession.id == session_id,
-            UserSession.ended_at.is_(None),
-            UserSession.expires_at > now,
-        )
-        .options(raiseload("*"))
-    ).one_or_none()
+    said = {"user_id": user_id, "session_id": session_id, "token_version": token_version, "now": now}
+    found = _ACTING.of(session, **said)
+    return found and found.user

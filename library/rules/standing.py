@@ -83,13 +83,20 @@ class Standing:
     """What is known of a patron: blocks, debt, and how many loans are open and late; claimed copies do not count."""
 
     patron: User
-    blocks: list[PatronBlock] = field(default_factory=list)
+    blocks: list[Any] = field(default_factory=list)
     owed_cents: int = 0
     running_fines_cents: int = 0
     open_loans: int = 0
     overdue: int = 0
     loans_by_type: dict[int | None, int] = field(default_factory=dict)
     loans_by_owner: dict[int, int] = field(default_factory=dict)
+
+    def count(self, loans: Any) -> None:
+        """Count in so many open loans of one type and owner (`open_loans_of`)."""
+        self.open_loans += loans.open
+        self.overdue += loans.late
+        self.loans_by_type[loans.item_type_id] = self.loans_by_type.get(loans.item_type_id, 0) + loans.open
+        self.loans_by_owner[loans.home_branch_id] = self.loans_by_owner.get(loans.home_branch_id, 0) + loans.open
 
 
 def load(session: Session, patrons: Iterable[User], table: PolicyTable, now: datetime) -> dict[int, Standing]:
@@ -102,26 +109,42 @@ def load(session: Session, patrons: Iterable[User], table: PolicyTable, now: dat
         found[block.user_id].blocks.append(block)
     for patron_id, cents in ledger.balances(session, found).items():
         found[patron_id].owed_cents = cents
-    for row in session.execute(_open_loans(found, now)):
-        standing = found[row.patron_id]
-        standing.open_loans += row.open
-        standing.overdue += row.late
-        standing.loans_by_type[row.item_type_id] = standing.loans_by_type.get(row.item_type_id, 0) + row.open
-        standing.loans_by_owner[row.home_branch_id] = standing.loans_by_owner.get(row.home_branch_id, 0) + row.open
+    for row in session.execute(open_loans_of(Loan.patron_id.in_(found), now)):
+        found[row.patron_id].count(row)
+    _run_up(session, found, table, now)
+    return found
+
+
+def standing_of(session: Session, patron: User, gathered: Any, table: PolicyTable, now: datetime) -> Standing:
+    """The standing of a patron whose `blocks`, `owed_cents` and `open_loans` were gathered."""
+    standing = Standing(patron, gathered.blocks, gathered.owed_cents)
+    for row in gathered.open_loans:
+        standing.count(row)
+    _run_up(session, {patron.id: standing}, table, now)
+    return standing
+
+
+def _run_up(session: Session, found: dict[int, Standing], table: PolicyTable, now: datetime) -> None:
     if table.mentions(PolicyKind.RUNNING_FINES_COUNT_AS_DEBT):
         late = session.scalars(running.overdue_loans(now).where(Loan.patron_id.in_(found))).all()
         for loan, fine in running.fines_of(session, late, table, now).items():
             found[loan.patron_id or 0].running_fines_cents += fine.cents
-    return found
 
 
-def _open_loans(patron_ids: Iterable[int], now: datetime) -> Any:
+def blocks_of(patron_id: Any) -> Any:
+    """The blocks of a patron, in their order."""
+    columns = (PatronBlock.scope, PatronBlock.until_on, PatronBlock.reason)
+    return select(*columns).where(PatronBlock.user_id == patron_id).order_by(PatronBlock.id)
+
+
+def open_loans_of(whose: Any, now: Any) -> Any:
+    """How many copies of which type and owner patrons have, and how many of them are late; claimed ones left out."""
     late = func.count().filter(Loan.due_at < now)
     return (
         select(Loan.patron_id, Copy.item_type_id, Copy.home_branch_id, func.count().label("open"), late.label("late"))
         .join(Loan.copy)
         .where(
-            Loan.patron_id.in_(patron_ids),
+            whose,
             Loan.closed_at.is_(None),
             Copy.condition != CopyCondition.CLAIMED_RETURNED,
         )

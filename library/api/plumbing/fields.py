@@ -129,7 +129,7 @@ class MomentField(Coded, ma.fields.DateTime):
         return moment
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return None if value is None else value.isoformat(timespec="microseconds")[:26] + "Z"
 
     def document(self) -> dict[str, Any]:
         return {"pattern": _YEARS}

@@ -1,0 +1,47 @@
+"""Sentences: statements as the driver takes them, made once; what SQLAlchemy does for each run costs more than most."""
+
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy.orm import Session
+
+# What `transaction` leaves in the session while it lasts.
+CONNECTION = "library_connection"
+
+
+class Sentence:
+    """A statement as the driver takes it, made once for each kind of database."""
+
+    def __init__(self, statement: Any) -> None:
+        self._statement = statement
+        self._made: dict[str, Any] = {}
+
+    def run(self, connection: Connection, values: dict[str, Any]) -> CursorResult[Any]:
+        """Run it with the values of its named parameters."""
+        made = self._made.get(connection.dialect.name)
+        if made is None:
+            made = self._made[connection.dialect.name] = self._make(connection.dialect)
+        sql, constants, wanted, order = made
+        given = constants.copy()
+        for name, process in wanted:
+            value = values[name]
+            given[name] = process(value) if process is not None else value
+        return connection.exec_driver_sql(sql, given if order is None else tuple(map(given.__getitem__, order)))
+
+    def _make(self, dialect: Dialect) -> Any:
+        made: Any = self._statement.compile(dialect=dialect)
+        assert not made.post_compile_params, "each run would be another statement"
+        constants, wanted = {}, []
+        for name, parameter in made.binds.items():
+            process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+            if parameter.required:
+                wanted.append((name, process))
+            else:
+                value = parameter.effective_value
+                constants[name] = process(value) if process is not None else value
+        return made.string, constants, wanted, made.positiontup
+
+
+def connection_of(session: Session) -> Connection:
+    """The connection of the transaction at hand: to ask the session for it costs as much as some statements."""
+    return session.info.get(CONNECTION) or session.connection()
