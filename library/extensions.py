@@ -4,11 +4,12 @@ import hashlib
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from logging import Logger
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask
 from flask_caching import Cache
 from flask_jwt_extended import JWTManager
 from flask_limiter import Limiter
@@ -97,8 +98,8 @@ class Storage:
 
     PAUSE_SECONDS = 2
 
-    def __init__(self) -> None:
-        self._lock = Lock()
+    def __init__(self, log: Logger) -> None:
+        self._lock, self._log = Lock(), log
         self._ask_again_at: float | None = None
 
     @property
@@ -135,13 +136,13 @@ class Storage:
             known, self._ask_again_at = self._ask_again_at, time.monotonic() + self.PAUSE_SECONDS
         if known is None:
             text = "storage: no answer (%s): limits count in this worker's memory, pages are made anew"
-            current_app.logger.warning(text, type(error).__name__)
+            self._log.warning(text, type(error).__name__)
 
     def _find(self) -> None:
         with self._lock:
             known, self._ask_again_at = self._ask_again_at, None
         if known is not None:
-            current_app.logger.warning("storage: answers again")
+            self._log.warning("storage: answers again")
 
 
 class AsIs:
@@ -150,9 +151,9 @@ class AsIs:
     dumps = loads = staticmethod(lambda value: value)
 
 
-def storage() -> Storage:
-    """The storage of the current application."""
-    return current_app.extensions["library_storage"]
+def storage(app: Flask) -> Storage:
+    """The storage of an application."""
+    return app.extensions["library_storage"]
 
 
 def _init_storage(app: Flask) -> None:
@@ -174,8 +175,10 @@ def _init_storage(app: Flask) -> None:
         settings |= {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 2000, "RATELIMIT_STORAGE_URI": "memory://"}
     try:
         cache.init_app(app)
+        # Who stands here already looks at no request by itself: nothing is limited but by the gate.
+        app.extensions["limiter"] = {limiter}
         limiter.init_app(app)
     except (RuntimeError, ValueError) as error:  # the client is not installed; no such scheme or port
         raise ConfigurationError(f"REDIS_URL cannot be used: {error}") from error
     app.extensions["cache"][cache].serializer = AsIs()
-    app.extensions["library_storage"] = Storage()
+    app.extensions["library_storage"] = Storage(app.logger)

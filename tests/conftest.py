@@ -124,6 +124,8 @@ def app(shared_app: Flask) -> Flask:
     with shared_app.app_context():
         empty(db.engine)
         cache.clear()
+    # The generations by which totals are kept begin anew as well.
+    shared_app.extensions.pop("library_totals", None)
     return shared_app
 
 
@@ -190,8 +192,9 @@ def session(app: Flask) -> Iterator[Session]:
 
 @pytest.fixture
 def statements(app: Flask) -> Iterator[list[str]]:
-    """The statements the application's database runs, as they come."""
+    """The statements the application's database runs, as they come; those of the fast path are no engine's."""
     ran: list[str] = []
+    app.extensions["library_fast_path"].enabled = False
     with app.app_context():
         engine = db.engine
 
@@ -202,6 +205,7 @@ def statements(app: Flask) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     yield ran
     event.remove(engine, "before_cursor_execute", note)
+    app.extensions["library_fast_path"].enabled = True
 
 
 @pytest.fixture

@@ -300,27 +300,27 @@ PINNED = {
     "/api-keys": 3,
     "/audit-events": 3,
     "/authors": 4,
-    "/books": 7,
+    "/books": 4,
     "/branches": 4,
-    "/calendar-exceptions": 3,
-    "/copies": 3,
+    "/calendar-exceptions": 2,
+    "/copies": 2,
     "/item-types": 4,
     "/holds": 4,
-    "/jobs": 3,
-    "/jobs/{job_id}/results": 4,
+    "/jobs": 2,
+    "/jobs/{job_id}/results": 3,
     "/loans": 12,
-    "/loans/{loan_id}/overrides": 4,
-    "/loans/{loan_id}/renewals": 4,
-    "/notices": 3,
-    "/orders": 4,
-    "/patron-categories": 3,
+    "/loans/{loan_id}/overrides": 3,
+    "/loans/{loan_id}/renewals": 3,
+    "/notices": 2,
+    "/orders": 2,
+    "/patron-categories": 2,
     "/policies": 3,
     "/subjects": 4,
-    "/transfer-limits": 3,
-    "/users": 3,
-    "/users/me/sessions": 3,
-    "/users/{user_id}/blocks": 4,
-    "/users/{user_id}/orders": 5,
+    "/transfer-limits": 2,
+    "/users": 2,
+    "/users/me/sessions": 2,
+    "/users/{user_id}/blocks": 3,
+    "/users/{user_id}/orders": 3,
 }
 
 
@@ -361,7 +361,7 @@ def test_lists_have_a_pinned_number_of_statements(app, signed_in, make, statemen
     assert counts == PINNED
 
 
-def test_a_step_of_a_walk_costs_a_statement_less_than_a_page(app, signed_in, make, statements):
+def test_a_step_of_a_walk_counts_nothing(app, signed_in, make, statements):
     librarian = make.librarian(role=Role.ADMIN)
     client = signed_in(librarian)
     populate(make, librarian)
@@ -372,21 +372,22 @@ def test_a_step_of_a_walk_costs_a_statement_less_than_a_page(app, signed_in, mak
             statements.clear()
             client.get(path, query_string=query)
             page = len(statements)
+            assert [one for one in statements if " AS total" in one], path
             statements.clear()
-            # Nothing is counted, at any depth.
             assert client.get(path, query_string=query | {"cursor": first.headers["X-Next-Cursor"]}).json
-            assert len(statements) == page - 1, path
+            assert not [one for one in statements if " AS total" in one], path
+            assert len(statements) <= page, path
 
 
-# What showing all records in full adds to a list, however many rows it has.
+# What showing all records in full adds to a list, however many rows it has; the rows are counted and loaded then.
 EXPANDED = {
     "/account-entries": 11,
-    "/copies": 7,
+    "/copies": 8,
     "/holds": 6,
     "/loans": 7,
-    "/orders": 5,
-    "/users": 2,
-    "/users/{user_id}/orders": 5,
+    "/orders": 7,
+    "/users": 3,
+    "/users/{user_id}/orders": 7,
 }
 
 

@@ -409,7 +409,7 @@ def test_several_workers_without_redis_hold_each_a_log_in_limit(serve: Serve, re
 @pytest.mark.services
 def test_no_client_waits_long_or_tries_again():
     app = create_app("testing", DATABASE_URL="sqlite://", REDIS_URL="redis://nowhere/3")
-    counters, _ = app.extensions["library_counters"]
+    counters = app.extensions["library_counters"].shared
     for client in (app.extensions["cache"][cache]._read_client, counters.storage.get_connection()):
         options = client.get_connection_kwargs()
         assert (options["db"], options["socket_timeout"], options["socket_connect_timeout"]) == (3, 0.2, 0.1)
@@ -464,10 +464,10 @@ def test_a_storage_that_fails_is_left_alone_and_then_tried_by_one(app, caplog):
         raise ConnectionError
 
     with app.app_context():
-        storage = Storage()
+        storage = Storage(app.logger)
         assert [storage.ask(fail, lambda: "spare") for _ in range(5)] == ["spare"] * 5
         assert (len(asked), len(caplog.messages)) == (1, 1)
-        storage = Storage()
+        storage = Storage(app.logger)
         storage.PAUSE_SECONDS = 0
         answers = [storage.ask(question, lambda: "spare") for question in (fail, fail, lambda: "shared", fail)]
         assert answers == ["spare", "spare", "shared", "spare"]

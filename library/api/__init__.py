@@ -35,7 +35,7 @@ from library.api import (
     summaries,
     users,
 )
-from library.api.plumbing import cors, deprecation, edge, errors, limits, logs, pages
+from library.api.plumbing import caching, cors, deprecation, edge, errors, fast_path, limits, logs, pages, tokens
 from library.api.plumbing.document import Api
 from library.config import VERSION
 
@@ -139,11 +139,14 @@ def init_app(app: Flask) -> None:
     app.url_map.merge_slashes = False
     app.config.update(API_TITLE=app.config["NAME"], API_VERSION=VERSION, OPENAPI_VERSION="3.1.0")
     app.config["MAX_CONTENT_LENGTH"] = app.config["LARGEST_BODY"]
+    fast_path.init_app(app)
     edge.init_app(app)
     cors.init_app(app)
     deprecation.init_app(app)
     errors.init_app(app)
+    tokens.init_app(app)
     limits.init_app(app)
+    caching.init_app(app)
     logs.init_app(app)
     info = {
         "description": FIRST_STEPS,

@@ -6,7 +6,7 @@ import marshmallow as ma
 from flask import g
 from flask.views import MethodView
 from marshmallow_sqlalchemy import auto_field
-from sqlalchemy import Select
+from sqlalchemy import Boolean, ColumnElement, Select, bindparam, case
 
 from library.api.books import BookSchema
 from library.api.branches import BranchSchema, ItemTypeSchema
@@ -30,6 +30,9 @@ class StaffText(Text):
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         return super()._serialize(value, attr, obj, **kwargs) if is_staff(g.actor) else None
+
+    def in_sql(self, column: ColumnElement[str]) -> ColumnElement[str]:
+        return case((bindparam("for_staff", callable_=lambda: is_staff(g.actor), type_=Boolean()), column))
 
 
 class CopySchema(Schema):

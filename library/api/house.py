@@ -126,4 +126,4 @@ class Ready(MethodView):
             )
         if shutil.disk_usage(current_app.instance_path).free < LEAST_DISK:
             raise Problem(503, "The disk is full.", headers={"Retry-After": "60"})
-        return {"status": "ok" if storage().answers else "degraded"}
+        return {"status": "ok" if storage(current_app).answers else "degraded"}

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import g
 from flask.views import MethodView
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, case, false, true
 
 from library.api.plumbing.blueprint import Blueprint
 from library.api.plumbing.fields import Flag
@@ -22,6 +22,10 @@ class ThisOne(Flag):
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> bool:
         return value == g.session_id
+
+    def in_sql(self, column: ColumnElement[int]) -> ColumnElement[bool]:
+        own = bindparam("own_session", callable_=lambda: g.session_id, type_=Integer())
+        return case((column == own, true()), else_=false())
 
 
 class SessionSchema(Schema):

@@ -93,6 +93,8 @@ class Book(Versioned, Base):
     __table_args__ = (
         Index("ix_books_title_key", "title_key", "id"),
         Index("ix_books_year", "year", "id"),
+        Index("ix_books_created_at", "created_at", "id"),
+        Index("ix_books_updated_at", "updated_at", "id"),
     )
 
     material_type: Mapped[MaterialType] = mapped_column(
@@ -138,7 +140,10 @@ class Contribution(Base):
     """That an author took part in a book, in which role, and at which place of the title page."""
 
     __tablename__ = "contributions"
-    __table_args__ = (UniqueConstraint("book_id", "author_id", "role"),)
+    __table_args__ = (
+        UniqueConstraint("book_id", "author_id", "role"),
+        Index("ix_contributions_book_id_position", "book_id", "position"),
+    )
 
     book_id: Mapped[int] = mapped_column(ForeignKey("books.id", ondelete="CASCADE"))
     author_id: Mapped[int] = mapped_column(ForeignKey("authors.id", ondelete="RESTRICT"), index=True)
@@ -155,7 +160,10 @@ class BookSubject(Base):
     """That a book is about a subject."""
 
     __tablename__ = "book_subjects"
-    __table_args__ = (UniqueConstraint("book_id", "subject_id"),)
+    __table_args__ = (
+        UniqueConstraint("book_id", "subject_id"),
+        Index("ix_book_subjects_book_id_position", "book_id", "position"),
+    )
 
     book_id: Mapped[int] = mapped_column(ForeignKey("books.id", ondelete="CASCADE"))
     subject_id: Mapped[int] = mapped_column(ForeignKey("subjects.id", ondelete="RESTRICT"), index=True)
@@ -171,6 +179,7 @@ class Identifier(Base):
     __table_args__ = (
         UniqueConstraint("book_id", "scheme", "value"),
         Index("ix_identifiers_scheme_value", "scheme", "value"),
+        Index("ix_identifiers_book_id_position", "book_id", "position"),
     )
 
     book_id: Mapped[int] = mapped_column(ForeignKey("books.id", ondelete="CASCADE"))

@@ -3,7 +3,8 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, LargeBinary, String, UniqueConstraint, case, cast
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from library.models.base import Base, enumerated
@@ -59,10 +60,16 @@ class Import(Base):
 
     job: Mapped["Job"] = relationship(back_populates="intake")
 
-    @property
+    @hybrid_property
     def progress_percent(self) -> int:
         """How much of the file was read, from 0 to 100."""
         return min(100, 100 * self.bytes_read // self.size)
+
+    @progress_percent.inplace.expression
+    @classmethod
+    def _progress_percent(cls) -> ColumnElement[int]:
+        read = cast(cls.bytes_read, BigInteger) * 100 // cls.size
+        return case((read > 100, 100), else_=read)
 
 
 class UploadPart(Base):

@@ -2,9 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, case, cast, column, false, func, literal_column, select, table, update
+from sqlalchemy import (
+    Select,
+    bindparam,
+    case,
+    cast,
+    column,
+    false,
+    func,
+    literal_column,
+    select,
+    table,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session, raiseload, selectinload
 
@@ -23,7 +37,7 @@ from library.models import (
     ItemType,
     Subject,
 )
-from library.rules import changes, words
+from library.rules import changes, forms, words
 from library.rules.errors import refuses
 
 BOOK_SORTS = {"title": Book.title_key, "year": Book.year, "created_at": Book.created_at, "updated_at": Book.updated_at}
@@ -32,6 +46,13 @@ SUBJECT_SORTS = {"name": Subject.name_key}
 
 _search = table("book_search", column("rowid"), column("rank"))
 REINDEX_AT_ONCE = 500
+# Of a search with more hits only so many are ranked.
+MOST_RANKED = 1000
+# Written into the statement: PostgreSQL plans by what it knows.
+_MOST_HITS: Any = literal_column(str(MOST_RANKED + 1))
+_NONE: Any = literal_column("0")
+# Behind every text that begins with another stands that other with this sign.
+_HIGHEST = "\U0010ffff"
 
 
 def normal_identifier(scheme: IdentifierScheme, value: str) -> str:
@@ -113,19 +134,64 @@ def indexed_words(texts: Iterable[str | None], *more: Iterable[str]) -> str:
 
 
 def find_books(session: Session, q: str | None = None, **filters: Any) -> Select[Any]:
-    """Books by full text and filters; by relevance where there is a text to look for, else as the caller sorts.
+    """Books by full text and filters; pages are ranked by relevance where there is a text to look for.
 
     `q` is whatever a reader typed: all its words must occur, the last may be the beginning of one.
     """
-    statement = select(Book).options(*book_parts())
-    for name, value in filters.items():
-        statement = statement.where(_BOOK_FILTERS[name](value))
+    filters = {name: _TOLD.get(name, _as_it_is)(value) for name, value in filters.items()}
+    names = tuple(name if filters[name] is not False else f"not_{name}" for name in filters)
     if q is None or not q.strip():
-        return statement
+        return forms.with_values(_books_by(names), filters)
     wanted = words.query_words(q)
     if not wanted:
-        return statement.where(false())
-    return _matching(session, statement, wanted).order_by(_closeness(wanted), _last_is_a_beginning(wanted))
+        return select(Book).options(*book_parts()).where(false())
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    return forms.with_values(_books_with(names, len(wanted), on_sqlite), filters | _looked_for(wanted, on_sqlite))
+
+
+@lru_cache(maxsize=forms.MOST)
+def _books_by(names: tuple[str, ...]) -> Select[Any]:
+    """The form of the books that so called filters narrow."""
+    conditions = (_BOOK_FILTERS[name](bindparam(name)) for name in names)
+    return select(Book).options(*book_parts()).where(*conditions)
+
+
+@lru_cache(maxsize=forms.MOST)
+def _books_with(names: tuple[str, ...], count: int, on_sqlite: bool) -> Select[Any]:
+    """The same for those that hold so many words."""
+    narrowed = _books_by(names)
+    if on_sqlite:
+        matches = literal_column("book_search").op("MATCH")(bindparam("hits"))
+        # A walk by key goes along the index of words itself.
+        found = narrowed.join(_search, _search.c.rowid == Book.id).where(matches)
+        found = found.execution_options(walked_by=_search.c.rowid)
+    else:
+        found = narrowed.where(search_vector().op("@@")(cast(bindparam("hits"), TSQUERY)))
+    return found.execution_options(ranking=_ranking(narrowed, found, count))
+
+
+def _ranking(narrowed: Select[Any], found: Select[Any], count: int) -> forms.Ranking:
+    """Of very many hits those are candidates that the index gives first, the oldest records, and all titles that begin
+    with the words. They are not asked for in order: PostgreSQL would then look at every record instead of the index.
+    """
+    columns = (Book.id, Book.title_key, Book.words)
+    hits = found.with_only_columns(*columns, maintain_column_froms=True).limit(_MOST_HITS).cte("hits")
+    number = select(func.count()).select_from(hits).scalar_subquery()
+    begins = Book.title_key.between(bindparam("title"), bindparam("title_end"))
+    further: Any = narrowed.where(number > MOST_RANKED, begins, Book.id.not_in(select(hits.c.id)))
+    further = further.with_only_columns(*columns).order_by(Book.title_key, Book.id).limit(_MOST_HITS)
+    candidates = union_all(select(hits), select(further.subquery())).subquery("candidates")
+    order = (_closeness(candidates, count), _last_is_a_beginning(candidates), candidates.c.id)
+    return forms.Ranking(select(candidates.c.id).order_by(*order), number, MOST_RANKED)
+
+
+def _looked_for(wanted: list[str], on_sqlite: bool) -> dict[str, str]:
+    """The values that a form asks for so that books with these words are found and ranked."""
+    text = " ".join(wanted)
+    match = " ".join(f'"{word}"' for word in wanted) + "*"
+    query = " & ".join(f"'{word}'" for word in wanted) + ":*"
+    ranked = {"title": text, "title_end": text + _HIGHEST, "whole": f" {wanted[-1]} "}
+    return {"hits": match if on_sqlite else query, **ranked, **words.beginnings(wanted)}
 
 
 def book_parts() -> tuple[Any, ...]:
@@ -138,67 +204,73 @@ def book_parts() -> tuple[Any, ...]:
     )
 
 
-def _matching(session: Session, statement: Select[Any], wanted: list[str]) -> Select[Any]:
-    if session.get_bind().dialect.name == "sqlite":
-        phrase = " ".join(f'"{word}"' for word in wanted) + "*"
-        matches = literal_column("book_search").op("MATCH")(phrase)
-        # A walk by key goes along the index of words itself.
-        found = statement.join(_search, _search.c.rowid == Book.id).where(matches)
-        return found.execution_options(walked_by=_search.c.rowid)
-    query = " & ".join(f"'{word}'" for word in wanted) + ":*"
-    return statement.where(search_vector().op("@@")(cast(query, TSQUERY)))
-
-
 def search_vector() -> Any:
     """The indexed words as PostgreSQL's tsvector, exactly the expression of its index."""
-    return func.array_to_tsvector(func.string_to_array(Book.words, literal_column("' '")))
+    return func.words_vector(Book.words)
 
 
-def _closeness(wanted: list[str]) -> Any:
+def _closeness(found: Any, count: int) -> Any:
     """The title itself before titles that begin so, before titles that hold the words, before contributors that hold
     them, before subjects, before the rest. The dear questions come last: most rows are placed before them."""
-    text = " ".join(wanted)
-    within = words.holds_words(Book.title_key, text)
-    by = Book.contributions.any(Contribution.author.has(words.holds_words(Author.name_key, text)))
-    about = Book.subject_links.any(BookSubject.subject.has(words.holds_words(Subject.name_key, text)))
-    begins = Book.title_key.startswith(text, autoescape=True)
-    return case((Book.title_key == text, 0), (begins, 1), (within, 2), (by, 3), (about, 4), else_=5)
+    title = found.c.title_key
+    # With an offset PostgreSQL asks for each candidate, and does not look through all headings once for all.
+    by = select(Contribution.id).join(Contribution.author).where(Contribution.book_id == found.c.id).offset(_NONE)
+    about = select(BookSubject.id).join(BookSubject.subject).where(BookSubject.book_id == found.c.id).offset(_NONE)
+    return case(
+        (title == bindparam("title"), 0),
+        (title.startswith(bindparam("title")), 1),
+        (words.holds_so_many(title, count), 2),
+        (by.where(words.holds_so_many(Author.name_key, count)).exists(), 3),
+        (about.where(words.holds_so_many(Subject.name_key, count)).exists(), 4),
+        else_=5,
+    )
 
 
-def _last_is_a_beginning(wanted: list[str]) -> Any:
+def _last_is_a_beginning(found: Any) -> Any:
     """Among equally close books, those that have the last word whole stand before those that only begin with it."""
-    whole = (" " + Book.words + " ").contains(f" {wanted[-1]} ", autoescape=True)
-    return case((whole, 0), else_=1)
+    return case(((" " + found.c.words + " ").contains(bindparam("whole")), 0), else_=1)
 
 
-def _is_available(wanted: bool) -> Any:
+def _is_available(_: Any) -> Any:
     stays_in_house = Copy.not_for_loan | Copy.item_type.has(ItemType.not_for_loan)
-    free = Book.copies.any(
+    return Book.copies.any(
         (Copy.place == CopyPlace.AVAILABLE) & (Copy.condition == CopyCondition.USABLE) & ~stays_in_house
     )
-    return free if wanted else ~free
 
 
+# By name, or by not_ and the name where what is asked for is that it is not so.
 _BOOK_FILTERS = {
     "ids": lambda ids: Book.id.in_(ids),
     "author_id": lambda key: Book.contributions.any(Contribution.author_id == key),
     "subject_id": lambda key: Book.subject_links.any(BookSubject.subject_id == key),
     "isbn": lambda value: Book.identifiers.any(
-        (Identifier.scheme == IdentifierScheme.ISBN)
-        & (Identifier.value == normal_identifier(IdentifierScheme.ISBN, value))
+        (Identifier.scheme == IdentifierScheme.ISBN) & (Identifier.value == value)
     ),
     "language": lambda code: Book.language == code,
     "material_type": lambda kind: Book.material_type == kind,
     "year_min": lambda year: Book.year >= year,
     "year_max": lambda year: Book.year <= year,
     "available": _is_available,
+    "not_available": lambda value: ~_is_available(value),
     "control_number": lambda value: Book.control_number == value,
 }
+# What is asked for in another form than it is kept in.
+_TOLD = {"isbn": lambda value: normal_identifier(IdentifierScheme.ISBN, value)}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def find_headings(noun: type[Author] | type[Subject], q: str | None = None) -> Select[Any]:
     """Authors or subjects; `q` finds headings that hold its words, without regard to case and accents."""
-    return select(noun).where(words.holds_words(noun.name_key, q or ""))
+    wanted = words.query_words(q or "")
+    return forms.with_values(_headings_with(noun, len(wanted)), words.beginnings(wanted))
+
+
+@lru_cache(maxsize=forms.MOST)
+def _headings_with(noun: type[Author] | type[Subject], count: int) -> Select[Any]:
+    return select(noun).where(words.holds_so_many(noun.name_key, count)) if count else select(noun)
 
 
 @refuses(changes.AlreadyExists)

@@ -8,7 +8,7 @@ from sqlalchemy import CTE, Select, String, cast, distinct, func, literal, selec
 from sqlalchemy.orm import Session
 
 from library.models import Author, Book, BookSubject, Contribution, Subject
-from library.rules import catalogue
+from library.rules import catalogue, forms
 
 # Of more books than these only the first are looked at; and so many values are told of each facet.
 MOST_BOOKS = 20_000
@@ -52,7 +52,7 @@ def facets_of(session: Session, q: str | None = None, **filters: Any) -> Facets:
         *(select(counted.subquery()) for counted in divisions.values()),
     )
     values: Mapping[str, list[Value]] = {name: [] for name in ("total", *divisions)}
-    for name, value, label, count in session.execute(counts):
+    for name, value, label, count in session.execute(counts, forms.values_of(found)):
         values[name].append(Value(value, label, count))
     total = values["total"][0].count
     divided = {name: sorted(values[name], key=_most_first) for name in divisions}

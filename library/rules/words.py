@@ -2,10 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, true
+from sqlalchemy import ColumnElement, and_, bindparam, true
 
 LONGEST_WORD = 60
 MOST_QUERY_WORDS = 32
@@ -19,6 +21,8 @@ _SILENT = frozenset("'’‘ʼʻʹʺʾʿ")
 _ISBN = re.compile(r"(?<![\w-])(?:\d-?){9}[\dXx](?![\w-])|(?<![\w-])(?:\d-?){12}\d(?![\w-])")
 _LANGUAGES = re.compile(r"(?<=\b[a-zA-Z])(\+\+|#)(?!\w)")
 _PLAIN_WORD = re.compile(r"[a-z0-9]+")
+# Texts up to here are remembered with their words.
+_LONGEST_KNOWN = 200
 _NAMED_SIGNS = {"++": "plusplus", "#": "sharp"}
 
 
@@ -27,19 +31,34 @@ def words(text: str) -> list[str]:
 
     Words hold only letters and digits (any script), at most 60 characters each.
     """
+    return [*_words(text)]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    # Names, subjects and publishers come again and again in a file that is taken in.
+    return _cut(text) if len(text) > _LONGEST_KNOWN else _known_words(text)
+
+
+def _cut(text: str) -> tuple[str, ...]:
     if not text.isascii():
         # An accent may be typed as one sign or as two.
         text = unicodedata.normalize("NFKC", text)
-    text = _ISBN.sub(lambda match: match[0].replace("-", ""), text)
-    text = _LANGUAGES.sub(lambda match: _NAMED_SIGNS[match[1]], text)
+    if "-" in text:
+        text = _ISBN.sub(lambda match: match[0].replace("-", ""), text)
+    if "+" in text or "#" in text:
+        text = _LANGUAGES.sub(lambda match: _NAMED_SIGNS[match[1]], text)
     if text.isascii():
-        return [word[:LONGEST_WORD] for word in _PLAIN_WORD.findall(text.lower().replace("'", ""))]
+        return tuple([word[:LONGEST_WORD] for word in _PLAIN_WORD.findall(text.lower().replace("'", ""))])
     text = unicodedata.normalize("NFKD", text).casefold().translate(_LETTERS)
     text = unicodedata.normalize("NFKD", text)
-    letters = "".join(_sign(character) for character in text)
-    return [word[:LONGEST_WORD] for word in letters.split()]
+    letters = "".join(map(_sign, text))
+    return tuple([word[:LONGEST_WORD] for word in letters.split()])
 
 
+_known_words = lru_cache(maxsize=2048)(_cut)
+
+
+@lru_cache(maxsize=4096)
 def _sign(character: str) -> str:
     """A letter or digit stays, a mark, an apostrophe or a sign of romanisation falls out, anything else parts words."""
     if character in _SILENT:
@@ -52,7 +71,7 @@ def _sign(character: str) -> str:
 
 def index_words(texts: Iterable[str | None]) -> str:
     """All words of the texts, each once, in their order, joined by single spaces."""
-    return " ".join(dict.fromkeys(word for text in texts if text for word in words(text)))
+    return " ".join(dict.fromkeys(chain.from_iterable(map(_words, filter(None, texts)))))
 
 
 def query_words(query: str) -> list[str]:
@@ -62,9 +81,22 @@ def query_words(query: str) -> list[str]:
 
 def sort_key(text: str, length: int = 200) -> str:
     """What a text sorts under: its folded words, at most `length` characters."""
-    return " ".join(words(text))[:length]
+    return " ".join(_words(text))[:length]
 
 
 def holds_words(column: Any, query: str) -> ColumnElement[bool]:
     """Whether a column of folded words, parted by blanks, holds the beginnings of all words of a query."""
     return and_(true(), *((" " + column).contains(f" {word}", autoescape=True) for word in query_words(query)))
+
+
+def holds_so_many(column: Any, count: int) -> ColumnElement[bool]:
+    """The same for so many words, with the values that `beginnings` gives by name.
+
+    What is looked for is glued together in SQL: SQLite plans a statement anew each time a LIKE is given a bare value.
+    """
+    return and_(true(), *((" " + column).contains(bindparam(f"word_{place}")) for place in range(count)))
+
+
+def beginnings(wanted: Sequence[str]) -> dict[str, str]:
+    """What `holds_so_many` asks for: words have no sign in them that says something to LIKE."""
+    return {f"word_{place}": f" {word}" for place, word in enumerate(wanted)}

@@ -17,12 +17,12 @@ from sqlalchemy import delete, func, insert, select, text
 from test_house import populate, subclasses
 from walking_lists import links_of, lists, operations, turned, walk, words_of
 
-from library.api.plumbing import cursors
+from library.api.plumbing import cursors, totals
 from library.api.plumbing.expansion import Expanded
 from library.api.plumbing.schemas import Schema
 from library.database import make_session, transaction
 from library.extensions import db
-from library.models import Book, Job, JobKind, JobState, MaterialType, Role
+from library.models import Book, Job, JobKind, JobState, MaterialType, Role, Subject
 from library.rules import access
 
 ROWS = 10_000
@@ -110,6 +110,35 @@ def test_rows_are_counted_as_far_as_pages_go(app, as_patron, make, monkeypatch):
     assert set(links_of(answer)) == {"first", "prev", "next"}
     assert fault(as_patron.get("/subjects?page_size=2&page=3")) == (422, "page_too_deep", "page")
     assert len([row for rows in walk(as_patron, "/subjects", size=2) for row in rows]) == 9
+
+
+@pytest.mark.parametrize("path", ["/subjects", "/authors", "/books"])
+def test_a_kept_total_follows_every_change(app, as_librarian, monkeypatch, path):
+    monkeypatch.setitem(app.config, "CACHE_SECONDS", 0)
+
+    def total() -> str:
+        return as_librarian.get(path).headers["X-Total-Count"]
+
+    member = "title" if path == "/books" else "name"
+    for number in range(1, 4):
+        made = as_librarian.post(path, json={member: f"Number {number}"})
+        assert (total(), total()) == (str(number), str(number))
+    as_librarian.change(made.headers["Location"], "DELETE")
+    assert total() == "2"
+    refused = as_librarian.post("/subjects", json={"name": "x" * 5000})
+    assert (refused.status_code, total()) == (422, "2")
+
+
+def test_what_was_written_by_other_hands_is_counted_after_a_while(app, as_patron, make, session, monkeypatch):
+    monkeypatch.setitem(app.config, "CACHE_SECONDS", 0)
+    make.subject()
+    assert as_patron.get("/subjects").headers["X-Total-Count"] == "1"
+    with transaction(session, write=True):
+        session.execute(insert(Subject), [{"name": "By hand", "name_key": "by hand", "version": 1}])
+    assert as_patron.get("/subjects").headers["X-Total-Count"] == "1"
+    later = time.monotonic() + totals.SECONDS + 1
+    monkeypatch.setattr(totals.time, "monotonic", lambda: later)
+    assert as_patron.get("/subjects").headers["X-Total-Count"] == "2"
 
 
 @pytest.mark.parametrize("query", ["page_size=4", "page_size=4&sort=-name"])
@@ -261,8 +290,8 @@ ORDERS = st.lists(st.tuples(st.sampled_from(SORTS), st.booleans()), max_size=3, 
 
 
 def in_plain_python(rows: list[dict[str, Any]], order: list[tuple[str, bool]]) -> list[int]:
-    """The keys in that order, what has no value last."""
-    rows = sorted(rows, key=lambda row: row["id"])
+    """The keys in that order, what has no value last, equals by key, which goes the way of the last column."""
+    rows = sorted(rows, key=lambda row: row["id"], reverse=bool(order and order[-1][1]))
     for name, down in reversed(order):
         valued = [row for row in rows if row[name] is not None]
         valued.sort(key=lambda row: row[name], reverse=down)

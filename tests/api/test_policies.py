@@ -61,7 +61,7 @@ def test_policies_are_narrowed_and_sorted(as_librarian, make):
         return [row["id"] for row in as_librarian.get(f"/policies{query}").json]
 
     assert found("") == [rows[2].id, rows[0].id, rows[1].id]
-    assert found("?sort=-kind") == [rows[0].id, rows[1].id, rows[2].id]
+    assert found("?sort=-kind") == [rows[1].id, rows[0].id, rows[2].id]
     assert found("?kind=max_loans") == [rows[0].id, rows[1].id]
     assert found(f"?branch_id={branch.id}") == [rows[0].id]
     assert found(f"?patron_category_id={category.id}") == [rows[1].id]

@@ -109,12 +109,12 @@ def test_tokens_and_sessions_keep_real_time(client, make, session):
 def test_a_page_of_another_moment_is_never_kept(as_librarian, make, statements):
     make.book()
 
-    def count(**headers: str) -> int:
+    def pages(**headers: str) -> int:
         statements.clear()
         as_librarian.get("/books", headers=headers)
-        return len(statements)
+        return len([statement for statement in statements if "FROM books" in statement])
 
-    first = count()
-    assert count() < first
-    assert count(**at(CHRISTMAS)) >= first - 1
-    assert count(**at(CHRISTMAS)) == count(**at(CHRISTMAS))
+    assert pages() > 0
+    assert pages() == 0
+    assert pages(**at(CHRISTMAS)) > 0
+    assert pages(**at(CHRISTMAS)) > 0

@@ -1,10 +1,14 @@
 """Full text: the same hits on every database, and no input an error."""
 
+import json
+
 import pytest
 from factories import Factories
+from sqlalchemy import literal_column
 from walking_lists import walk
 
 from library.models import IdentifierScheme
+from library.rules import catalogue
 
 HOSTILE = [
     "a\tb",
@@ -190,3 +194,60 @@ def test_changes_are_found_at_once(as_librarian, make):
     assert len(as_librarian.get("/books?q=after").json) == 1
     as_librarian.change(path, "DELETE")
     assert as_librarian.get("/books?q=after").json == []
+
+
+@pytest.fixture
+def three_ranked(monkeypatch):
+    """No more than three hits of a search are ranked."""
+    monkeypatch.setattr(catalogue, "MOST_RANKED", 3)
+    monkeypatch.setattr(catalogue, "_MOST_HITS", literal_column("4"))
+    catalogue._books_with.cache_clear()
+    yield
+    catalogue._books_with.cache_clear()
+
+
+def test_of_very_many_hits_some_are_ranked_and_the_total_says_so(as_patron, make, three_ranked):
+    begins = make.book(title="Whale songs").id
+    rest = [make.book(title=f"{name} of the whale", year=1851).id for name in "abcde"]
+    itself = make.book(title="Whale").id
+    answer = as_patron.get("/books?q=whale&page_size=3")
+    # Titles that begin so come first wherever they stand in the catalogue.
+    assert [row["id"] for row in answer.json] == [itself, begins, rest[0]]
+    assert "X-Total-Count" not in answer.headers
+    found = json.loads(answer.headers["X-Pagination"])
+    assert found == {"total": 4, "total_is": "at_least", "page": 1, "first_page": 1}
+    assert as_patron.get("/books?q=whale&page_size=3&page=2").json["errors"][0]["code"] == "page_too_deep"
+    # A filter narrows the candidates too; a sort, a walk and facets see every hit.
+    assert {row["id"] for row in as_patron.get("/books?q=whale&page_size=3&year_min=1851").json} <= {*rest}
+    for query in ("sort=title", "year_max=1900&sort=-title"):
+        hits = 7 if query == "sort=title" else 5
+        assert as_patron.get(f"/books?q=whale&{query}").headers["X-Total-Count"] == str(hits)
+    assert len([row for step in walk(as_patron, "/books", size=2, q="whale") for row in step]) == 7
+    assert as_patron.get("/books/facets?q=whale").json["total"] == 7
+
+
+def test_so_many_hits_are_all_ranked_and_counted(as_patron, make, three_ranked):
+    books = [make.book(title=title).id for title in ("The whale", "Whale songs", "Whale")]
+    answer = as_patron.get("/books?q=whale&page_size=3")
+    assert [row["id"] for row in answer.json] == books[::-1]
+    assert answer.headers["X-Total-Count"] == "3"
+
+
+def test_a_search_in_another_order_is_counted_to_its_end(app, as_patron, make, three_ranked, monkeypatch):
+    monkeypatch.setitem(app.config, "CACHE_SECONDS", 0)
+    for _ in range(6):
+        make.book(title="Whale")
+    # Both totals are asked for by themselves: behind the last row.
+    assert as_patron.get("/books?q=ship&page=2&page_size=1").json == []
+    assert as_patron.get("/books?q=whale&sort=title&page=9&page_size=6").headers["X-Total-Count"] == "6"
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/csv"])
+def test_a_page_of_a_search_is_the_same_in_every_format(as_patron, make, three_ranked, media_type):
+    titles = ["Whale", "Whale songs", "The whale", "A whale", "My whale"]
+    for title in reversed(titles):
+        make.book(title=title)
+    answer = as_patron.get("/books?q=whale&page_size=2", headers={"Accept": media_type})
+    itself = {"application/json": 'Whale"', "text/csv": "Whale,"}[media_type]
+    assert answer.text.index(itself) < answer.text.index("Whale songs")
+    assert "The whale" not in answer.text

@@ -7,9 +7,11 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy import ScalarResult, Select
 from sqlalchemy.orm import Session
 
 from library.rules.errors import Refused
+from library.rules.forms import values_of
 
 
 @contextmanager
@@ -52,3 +54,8 @@ def impatience(session: Session) -> Iterator[None]:
         yield
     finally:
         driver.execute(f"PRAGMA busy_timeout = {usual}")
+
+
+def found(session: Session, statement: Select[Any]) -> ScalarResult[Any]:
+    """What a statement finds that has the values of its parameters with it."""
+    return session.scalars(statement, values_of(statement))

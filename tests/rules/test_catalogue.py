@@ -23,8 +23,9 @@ from library.models import (
     Subject,
 )
 from library.rules import catalogue, imports
+from library.rules.forms import values_of
 
-from .helping import refused_for
+from .helping import found, refused_for
 
 AUTHOR, EDITOR = ContributorRole.AUTHOR, ContributorRole.EDITOR
 ISBN, OTHER = IdentifierScheme.ISBN, IdentifierScheme.OTHER
@@ -36,7 +37,7 @@ def find(session):
 
     def titles(q=None, **filters) -> list[str]:
         statement = catalogue.find_books(session, q, **filters).order_by(Book.title_key, Book.id)
-        return [book.title for book in session.scalars(statement)]
+        return [book.title for book in found(session, statement)]
 
     return titles
 
@@ -291,8 +292,11 @@ def test_the_closest_title_comes_first(session, make):
     whale = make.subject(name="Whale")
     for title in ("Zoo", "The whale rider", "Whale songs", "Whale", "Whaler"):
         make.book(title=title, subjects=[whale] if title == "Zoo" else [])
-    found = session.scalars(catalogue.find_books(session, "whale").order_by(Book.title_key)).all()
-    assert [book.title for book in found] == ["Whale", "Whale songs", "Whaler", "The whale rider", "Zoo"]
+    statement = catalogue.find_books(session, "whale")
+    ranking = statement.get_execution_options()["ranking"]
+    keys = session.scalars(ranking.keys, values_of(statement))
+    titles = [session.get_one(Book, key).title for key in keys]
+    assert titles == ["Whale", "Whale songs", "Whaler", "The whale rider", "Zoo"]
 
 
 def test_books_are_narrowed_by_each_filter(make, find):
@@ -342,13 +346,13 @@ def test_available_is_what_can_be_borrowed_now(session, make, find):
 def test_headings_are_found_by_beginnings_of_words(session, make):
     make.author(name="Austen, Jane", dates="1775-1817")
     make.author(name="Musäus, Johann")
-    assert [row.name for row in session.scalars(catalogue.find_headings(Author, "jan AUS"))] == ["Austen, Jane"]
-    assert [row.name for row in session.scalars(catalogue.find_headings(Author, "musaus"))] == ["Musäus, Johann"]
-    assert session.scalars(catalogue.find_headings(Author, "usten")).all() == []
-    assert len(session.scalars(catalogue.find_headings(Author)).all()) == 2
-    assert len(session.scalars(catalogue.find_headings(Author, "?!")).all()) == 2
+    assert [row.name for row in found(session, catalogue.find_headings(Author, "jan AUS"))] == ["Austen, Jane"]
+    assert [row.name for row in found(session, catalogue.find_headings(Author, "musaus"))] == ["Musäus, Johann"]
+    assert found(session, catalogue.find_headings(Author, "usten")).all() == []
+    assert len(found(session, catalogue.find_headings(Author)).all()) == 2
+    assert len(found(session, catalogue.find_headings(Author, "?!")).all()) == 2
     make.subject(name="Ships % sails")
-    assert [row.name for row in session.scalars(catalogue.find_headings(Subject, "sails"))] == ["Ships % sails"]
+    assert [row.name for row in found(session, catalogue.find_headings(Subject, "sails"))] == ["Ships % sails"]
 
 
 def test_a_renamed_author_is_found_anew_with_all_books_and_their_versions_stay(session, make, find):
@@ -402,7 +406,7 @@ def test_a_new_heading_and_dates_alone_need_no_new_words(session, make):
 def test_a_list_of_books_loads_what_is_shown_and_nothing_unasked(session, make):
     make.book(make.author(name="A"), subjects=[make.subject(name="S")])
     session.expunge_all()
-    book = session.scalars(catalogue.find_books(session)).one()
+    book = found(session, catalogue.find_books(session)).one()
     assert [link.author.name for link in book.contributions] == ["A"]
     assert [link.subject.name for link in book.subject_links] == ["S"]
     with pytest.raises(InvalidRequestError, match="copies"):
@@ -414,6 +418,7 @@ def test_search_uses_its_index_on_postgresql(session, make, on_postgres):
         pytest.skip("the plan of SQLite's full text cannot be otherwise")
     make.book(title="Whale")
     session.connection().exec_driver_sql("SET LOCAL enable_seqscan = off")
-    asked = catalogue.find_books(session, "whale").with_only_columns(Book.id).compile(session.get_bind())
+    whales = catalogue.find_books(session, "whale").with_only_columns(Book.id)
+    asked = whales.params(values_of(whales)).compile(session.get_bind())
     plan = session.connection().exec_driver_sql(f"EXPLAIN {asked}", asked.params)
     assert "ix_books_words" in "\n".join(plan.scalars())

@@ -171,3 +171,10 @@ def test_a_column_of_words_holds_the_beginnings_of_all_words_of_a_query(session,
 
 def test_signs_of_romanisation_fall_out():
     assert words.words("Anʹ Qurʼān ʻIlm") == ["an", "quran", "ilm"]
+
+
+def test_long_texts_are_not_remembered():
+    before = words._known_words.cache_info().currsize
+    for number in range(3):
+        assert words.words(f"{number} " + "wave " * 60)[:2] == [str(number), "wave"]
+    assert words._known_words.cache_info().currsize == before

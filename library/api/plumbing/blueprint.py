@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from datetime import date
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import marshmallow as ma
@@ -26,6 +26,9 @@ from library.api.plumbing.marks import View, mark, marks_of
 from library.models import Base, User
 from library.rules import access
 
+# Marks that say nothing to the document.
+_NOT_TOLD = {"passage", "answer", "shape", "listing", "body", "status", "kept"}
+
 
 class Unmarked(Exception):
     """A view has no permission: the application does not start."""
@@ -35,10 +38,16 @@ class Unkeyable(Exception):
     """A view honours idempotency keys and begins by itself: the application does not start."""
 
 
+_made: Callable[[type[ma.Schema]], ma.Schema] = cache(resolve_schema_instance)
+
+
 class Parser(FlaskParser):
     """webargs, reading the body that the edge has parsed and answering in our form."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"files": None}
+
+    def _get_schema(self, argmap: Any, req: Any) -> ma.Schema:
+        return _made(argmap) if isinstance(argmap, type) else super()._get_schema(argmap, req)
 
     def load_json(self, req: Any, schema: Any) -> Any:
         return g.body.get()
@@ -107,14 +116,9 @@ class Blueprint(SmorestBlueprint):
             raise Unmarked(f"{method} {rule} says not with @blp.allow who may call it")
         marks.setdefault("operation", document.operation_id(self.name, self.singular, rule, method))
         marks["keyed"] = _honours_keys(marks["passage"], f"{method} {rule}")
-        query = {
-            field.data_key or name: isinstance(field, ma.fields.List)
-            for schema in marks.get("query", ())
-            for name, field in schema().fields.items()
-        }
         passage = replace(marks["passage"], keyed=marks["keyed"], trial=trial_of(marks))
-        guarded = gate.guarded(view, passage, query)
-        said = {key: value for key, value in marks.items() if key not in ("passage", "answer", "body", "status")}
+        guarded = gate.guarded(view, passage, gate.known_of(marks))
+        said = {key: value for key, value in marks.items() if key not in _NOT_TOLD}
         said["shows_record"] = isinstance(marks.get("answer"), SQLAlchemySchema)
         guarded._apidoc = deepcopy(getattr(view, "_apidoc", {})) | {"library": said}
         return guarded
@@ -222,6 +226,7 @@ class Blueprint(SmorestBlueprint):
         """
         documented = super().response(status_code, schema, **kwargs)
         instance = resolve_schema_instance(schema)
+        shape = rendering.Shown(instance) if instance is not None else None
         places = expansion.places_of(type(instance)) if expands else {}
         query = expansion.query_schema(places)
         asks = query()
@@ -229,16 +234,20 @@ class Blueprint(SmorestBlueprint):
         def decorator(view: View) -> View:
             @wraps(view)
             def rendered(*args: Any, **kwargs: Any) -> Any:
-                wanted = expansion.asked(asks)["expand"] if expands and "expand" in request.args else ()
-                shape = expansion.Expanding(instance, places, wanted) if wanted else instance
+                wanted = (
+                    expansion.asked(asks, request.args.items(multi=True))["expand"]
+                    if expands and "expand" in request.args
+                    else ()
+                )
+                asked = expansion.Expanding(instance, places, wanted) if wanted else shape
                 result = view(*args, **kwargs)
                 made(result)
-                response = rendering.respond(result, status_code, shape, location)
+                response = rendering.respond(result, status_code, asked, location)
                 if g.remarks:
                     response.headers["X-Remarks"] = ",".join(dict.fromkeys(remark.code for remark in g.remarks))
                 return response
 
-            wrapped = mark(answer=instance, status=status_code)(documented(rendered))
+            wrapped = mark(answer=instance, shape=shape, status=status_code)(documented(rendered))
             wrapped = _asks(wrapped, query) if expands else wrapped
             return caching.kept(wrapped) if cached else wrapped
 
@@ -269,7 +278,7 @@ class Blueprint(SmorestBlueprint):
                 assert isinstance(statement, Select)
                 return listing.answer(statement)
 
-            wrapped = _asks(documented(paged), listing.query)
+            wrapped = mark(listing=listing)(_asks(documented(paged), listing.query))
             return caching.kept(wrapped) if cached else wrapped
 
         return decorator

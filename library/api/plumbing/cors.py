@@ -21,17 +21,24 @@ def init_app(app: Flask) -> None:
         app.after_request(_open)
 
 
-def _open(response: Response) -> Response:
-    """Tell a browser whether a page of that origin may read this; cookies are never asked for."""
-    named, origin = origins(current_app.config["CORS_ORIGINS"]), request.headers.get("Origin")
-    # A cache on the way must not hand one origin's answer to another.
-    response.vary.add("Origin")
+def opened(setting: str, origin: str | None) -> dict[str, str]:
+    """The headers by which a page of an origin may read an answer; none where the setting does not name it."""
+    named = origins(setting)
     # `null` is what local files and frames without an origin say: it is nobody in particular.
     if origin is None or origin == "null" or not named & {origin, "*"}:
-        return response
+        return {}
+    allowed = "*" if named == ANYWHERE else origin
+    return {"Access-Control-Allow-Origin": allowed, "Access-Control-Expose-Headers": READABLE}
+
+
+def _open(response: Response) -> Response:
+    """Tell a browser whether a page of that origin may read this; cookies are never asked for."""
     headers = response.headers
-    headers["Access-Control-Allow-Origin"] = "*" if named == ANYWHERE else origin
-    headers["Access-Control-Expose-Headers"] = READABLE
+    # A cache on the way must not hand one origin's answer to another.
+    response.vary.add("Origin")
+    headers.update(opened(current_app.config["CORS_ORIGINS"], request.headers.get("Origin")))
+    if "Access-Control-Allow-Origin" not in headers:
+        return response
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         headers["Access-Control-Allow-Methods"] = headers.get("Allow", "")
         headers["Access-Control-Allow-Headers"] = SENDABLE

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from flask import current_app, request
 from itsdangerous import BadData, URLSafeSerializer
 from sqlalchemy import ColumnElement, Select, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
+from library.api.plumbing.asking import Asked
 from library.api.plumbing.errors import invalid
 from library.api.plumbing.fields import Fault
 from library.config import secret_keys
@@ -27,8 +27,12 @@ Position = tuple[Any, ...]
 
 
 def in_order(order: Order, key: Any) -> list[Any]:
-    """The clauses of an order: what has no value stands last on every database, the key decides at the end."""
-    return [*(_one_way(column, down, column.nullable) for column, down in order), key]
+    """The clauses of an order: what has no value stands last on every database, the key decides at the end.
+
+    The key goes the way of the column before it, as an index has both.
+    """
+    ways = (_one_way(column, down, column.nullable) for column, down in order)
+    return [*ways, key.desc() if order and order[-1][1] else key]
 
 
 def key_of(statement: Select[Any], noun: type[Base]) -> Any:
@@ -36,48 +40,65 @@ def key_of(statement: Select[Any], noun: type[Base]) -> Any:
     return statement.get_execution_options().get("walked_by", noun.id)
 
 
-def rows_after(statement: Select[Any], noun: type[Base], order: Order, position: Position | None, most: int) -> Any:
-    """The statement narrowed to the next rows after a position, None for the first ones.
+def rows_after(statement: Select[Any], noun: type[Base], order: Order, position: Position | None, most: Any) -> Any:
+    """The statement narrowed to the next rows after a position, None for the first ones."""
+    narrowed = statement.where(noun.id.in_(keys_after(statement, noun, order, position, most)))
+    return narrowed.order_by(None).order_by(*in_order(order, noun.id)).limit(most)
+
+
+def keys_after(statement: Select[Any], noun: type[Base], order: Order, position: Position | None, most: Any) -> Any:
+    """The keys among which the next `most` rows after a position are; None for the first ones.
 
     What comes after a position falls into a few stretches, such as "the same year and a higher key", "a later year",
     "no year". Each of them alone is a range of an index, and gives its first rows without counting up to them; one
     condition that covers all of them would be worked off row by row from the beginning.
     """
     key = key_of(statement, noun)
-    bare = statement.with_only_columns(key.label("id"), maintain_column_froms=True).order_by(None)
+    return select(_next_of_each(statement, order, key, position, most, [key.label("id")]).c.id)
+
+
+def first_of(statement: Select[Any], order: Order, key: Any, most: Any, columns: Sequence[Any]) -> Any:
+    """Columns of the first `most` rows of each stretch, among which the first `most` of all are."""
+    return _next_of_each(statement, order, key, None, most, columns)
+
+
+def _next_of_each(
+    statement: Select[Any], order: Order, key: Any, position: Position | None, most: Any, columns: Sequence[Any]
+) -> Any:
+    bare = statement.with_only_columns(*columns, maintain_column_froms=True).order_by(None)
     found = [
         bare.where(*conditions).order_by(*clauses).limit(most).subquery()
         for conditions, clauses in _stretches(order, key, position)
     ]
-    keys = union_all(*(select(stretch.c.id) for stretch in found)).subquery()
-    narrowed = statement.where(noun.id.in_(select(keys.c.id)))
-    return narrowed.order_by(None).order_by(*in_order(order, noun.id)).limit(most)
+    return union_all(*(select(stretch) for stretch in found)).subquery()
 
 
 def _stretches(
-    order: Order, key: Any, position: Position | None
+    order: Order, key: Any, position: Position | None, key_down: bool = False
 ) -> Iterator[tuple[list[ColumnElement[bool]], list[Any]]]:
     """Conditions and order of every stretch that lies after the position."""
     if not order:
-        yield [] if position is None else [key > position[0]], [key]
+        last = key.desc() if key_down else key
+        yield [] if position is None else [key < position[0] if key_down else key > position[0]], [last]
         return
     (column, down), *rest = order
-    beyond = [_one_way(column, down, nulls_last=False), *in_order(rest, key)]
+    after = [*in_order(order, key)][1:]
+    beyond = [_one_way(column, down, nulls_last=False), *after]
     if position is None:
         if not column.nullable:
             yield [], beyond
             return
         yield [column.is_not(None)], beyond
-        yield [column.is_(None)], in_order(rest, key)
+        yield [column.is_(None)], after
         return
     value, *further = position
     same = column.is_(None) if value is None else column == value
-    for conditions, clauses in _stretches(rest, key, tuple(further)):
+    for conditions, clauses in _stretches(rest, key, tuple(further), order[-1][1]):
         yield [same, *conditions], clauses
     if value is not None:
         yield [column < value if down else column > value], beyond
         if column.nullable:
-            yield [column.is_(None)], in_order(rest, key)
+            yield [column.is_(None)], after
 
 
 def _one_way(column: InstrumentedAttribute[Any], down: bool, nulls_last: bool) -> Any:
@@ -85,21 +106,21 @@ def _one_way(column: InstrumentedAttribute[Any], down: bool, nulls_last: bool) -
     return clause.nulls_last() if nulls_last else clause
 
 
-def written(row: Any, order: Order) -> str:
+def written(row: Any, order: Order, asked: Asked) -> str:
     """The cursor that stands on a row."""
     values = [_plain(getattr(row, column.key)) for column, _ in order]
-    return str(_signer().dumps([_list_asked_for(order), *values, row.id]))
+    return str(_signer(asked).dumps([_list_asked_for(order, asked), *values, row.id]))
 
 
-def read(text: str, order: Order) -> Position | None:
+def read(text: str, order: Order, asked: Asked) -> Position | None:
     """The position that a cursor stands on, None for the start; 422 for one of another list, filter or order."""
     if text == START:
         return None
     try:
-        asked_for, *values, key = _signer().loads(text)
+        asked_for, *values, key = _signer(asked).loads(text)
     except BadData:
         raise _not_valid("This is no cursor of this library: begin with cursor=start.") from None
-    if asked_for != _list_asked_for(order):
+    if asked_for != _list_asked_for(order, asked):
         raise _not_valid("This cursor goes with another list: repeat its filters and its sort, or begin anew.")
     return *(_typed(value) for value in values), key
 
@@ -108,18 +129,18 @@ def _not_valid(sentence: str) -> Exception:
     return invalid({"cursor": [Fault(sentence, "cursor_not_valid")]}, "query")
 
 
-def _signer() -> URLSafeSerializer:
+def _signer(asked: Asked) -> URLSafeSerializer:
     signing = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
     # The serializer signs with the last key.
-    keys = [*reversed(secret_keys(current_app.config))]
+    keys = [*reversed(secret_keys(asked.settings))]
     return URLSafeSerializer(keys, salt="cursor", signer_kwargs=signing)
 
 
-def _list_asked_for(order: Order) -> str:
+def _list_asked_for(order: Order, asked: Asked) -> str:
     """What a cursor is tied to: the path, the filters and the order."""
-    filters = sorted(pair for pair in request.args.items(multi=True) if pair[0] not in (*OF_A_STEP, "sort"))
-    asked = [request.path, filters, [(column.key, down) for column, down in order]]
-    return hashlib.blake2b(json.dumps(asked).encode(), digest_size=9).hexdigest()
+    ways = [(column.key, down) for column, down in order]
+    text = json.dumps([asked.path, sorted(asked.but(*OF_A_STEP, "sort")), ways])
+    return hashlib.blake2b(text.encode(), digest_size=9).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import marshmallow as ma
 from flask import Flask, Response, current_app, g, request
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from library.api.plumbing.errors import Problem, header_error
@@ -21,7 +22,7 @@ from library.api.plumbing.fields import Fault, MomentField
 DEEPEST = 32
 # In bytes: the links of a list repeat it up to four times, in a header of which clients take 64 KiB.
 LONGEST_QUERY = 8192
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 _SIGNS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 SANDBOX_NOW = "Sandbox-Now"
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
@@ -35,6 +36,18 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+class NoCookies(SessionInterface):
+    """Nothing is remembered of a caller between two calls: who they are, each call says."""
+
+    def open_session(self, app: Flask, request: Any) -> NullSession:
+        return _NOTHING
+
+    def save_session(self, app: Flask, session: Any, response: Any) -> None: ...
+
+
+_NOTHING = NullSession()
 
 
 class _DuplicateKey(ValueError):
@@ -60,13 +73,14 @@ def init_app(app: Flask) -> None:
     proxies = app.config["TRUSTED_PROXIES"]
     if proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+    app.session_interface = NoCookies()
     app.before_request(_arrive)
     app.after_request(_leave)
 
 
 def _arrive() -> Response | None:
     given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    g.request_id = given if REQUEST_ID.match(given) else uuid.uuid4().hex
     g.started = time.perf_counter()
     # Tokens, sessions and limits keep real time; the rules judge by `now`.
     g.now = g.real_now = datetime.now(UTC)
@@ -74,7 +88,7 @@ def _arrive() -> Response | None:
     # The server has decoded the path already, with replacements; the raw bytes tell whether it was UTF-8.
     raw_path = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.path
     for part in (raw_path.partition("?")[0], request.query_string.decode("latin-1")):
-        _refuse_bad_encoding(part)
+        refuse_bad_encoding(part)
     if "�" in request.path or "\0" in request.path:
         raise Problem(400, "The address is not valid UTF-8.")
     if "//" in request.environ.get("PATH_INFO", ""):
@@ -115,7 +129,8 @@ def _moment_of_rules() -> datetime:
         raise Problem(400, "A header does not fit.", errors=[reason]) from error
 
 
-def _refuse_bad_encoding(part: str) -> None:
+def refuse_bad_encoding(part: str) -> None:
+    """Raise 400 for a part of an address that is not UTF-8."""
     try:
         codecs.decode(unquote_to_bytes(part.replace("+", " ")), "utf-8")
     except UnicodeDecodeError:

@@ -1,10 +1,12 @@
 """Expansion: the record behind a number, shown beside it where `expand` asks for it, one level deep."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import marshmallow as ma
-from flask import current_app, g, request
+from flask import current_app, g
 from sqlalchemy import select
 from sqlalchemy.orm import raiseload
 
@@ -79,23 +81,32 @@ def query_schema(places: Places) -> type[QuerySchema]:
     return ExpandQuerySchema
 
 
-def asked(schema: ma.Schema) -> dict[str, Any]:
-    """What the query string says to a schema; lists of names may be written either way."""
-    values = {
-        name: ",".join(request.args.getlist(name)) if isinstance(schema.fields.get(name), Choices) else value
-        for name, value in request.args.items()
-    }
+def asked(schema: ma.Schema, pairs: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
+    """What the parameters of a call say to a schema; lists of names may be written either way."""
+    return _asked(schema, tuple(pair for pair in pairs if pair[0] in schema.fields))
+
+
+@lru_cache(maxsize=1000)
+def _asked(schema: ma.Schema, pairs: tuple[tuple[str, str], ...]) -> Mapping[str, Any]:
+    # The same few words come with most calls; what they mean depends on nothing else.
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        several = name in values and isinstance(schema.fields.get(name), Choices)
+        values[name] = f"{values[name]},{value}" if several else values.get(name, value)
     try:
-        return schema.load(values)
+        return MappingProxyType(schema.load(values))
     except ma.ValidationError as error:
         raise invalid(error.messages, "query") from error
 
 
 class Expanding:
-    """A schema that shows what was wanted beside the numbers."""
+    """A schema that shows what was wanted beside the numbers; rows are loaded for it."""
 
     def __init__(self, schema: ma.Schema, places: Places, wanted: Iterable[str]) -> None:
         self.schema, self.places, self.wanted = schema, places, wanted
+
+    def rendered(self, result: Any) -> None:
+        """Never by the database."""
 
     def dump(self, result: Any) -> Any:
         """A record as it is shown, or a list of them, as the schema says."""

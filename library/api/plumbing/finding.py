@@ -1,15 +1,15 @@
 """Finding: the row whose key stands in the path, locked and held to `If-Match` where the call changes it."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 from flask import g, request
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 
 from library.api.plumbing import rendering
 from library.api.plumbing.errors import Problem
-from library.api.plumbing.marks import View, mark
+from library.api.plumbing.marks import View, mark, marks_of
 from library.extensions import db
 from library.models import Base, Versioned
 from library.rules import access, locks
@@ -39,12 +39,16 @@ def found_first(
     versioned = version_of is not None or issubclass(table, Versioned)
 
     def decorator(view: View) -> View:
+        answer = marks_of(view).get("shape")
+
         @wraps(view)
         def found(self: Any, *args: Any, **kwargs: Any) -> Any:
             # An action may be held to a version, a change must be.
             asked = versioned and request.method == "POST" and "If-Match" in request.headers
             changes = request.method in _CHANGES or asked
             keys = keys_of(kwargs)
+            if not changes and _shows_it(answer, table):
+                return view(self, _unread(table, options, keys), *args, **kwargs)
             if changes and first is not None:
                 if table in access.OWN_ROWS and not access.is_staff(g.actor):
                     # Nothing around what is somebody else's is locked, and the work is that for a key of nothing.
@@ -61,6 +65,24 @@ def found_first(
         return mark(finds=table, versioned=versioned)(found)
 
     return decorator
+
+
+def _shows_it(answer: rendering.Shown | None, table: type[Base]) -> bool:
+    """Whether a mere look is answered with the row as the database renders it, and asks for nothing besides."""
+    if answer is None or request.method not in ("GET", "HEAD") or request.args or g.get("format") is not None:
+        return False
+    return answer.in_sql is not None and answer.in_sql.table is table
+
+
+def _unread(table: type[Base], options: Any, keys: dict[str, Any]) -> rendering.Unread:
+    """The row with those keys, if the actor may see it: rendered without being loaded, where the view returns it."""
+    statement = access.visible(_by_keys(table, tuple(keys)), table, g.actor)
+    return rendering.Unread(statement, keys, partial(find, table, *options, **keys))
+
+
+@cache
+def _by_keys(table: type[Base], names: tuple[str, ...]) -> Select[Any]:
+    return select(table).where(*(getattr(table, name) == bindparam(name) for name in names))
 
 
 def find(table: type[Base], *options: Any, lock: bool = False, **keys: int) -> Any:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
+import marshmallow as ma
 from flask import current_app, g, request
 from sqlalchemy.exc import DBAPIError
+from werkzeug.datastructures import MultiDict
 
 from library.api.plumbing import auditing, idempotency, limits, tokens
 from library.api.plumbing.auditing import SAFE_METHODS
@@ -60,7 +62,7 @@ def guarded(view: Callable[..., Any], passage: Passage, query: Mapping[str, bool
         auditing.again()
         if claims is not None:
             _admit(claims, permission)
-        _check_query(query)
+        check_query(query, request.args)
         # The key before anything else: who waits for it must hold nothing that its holder may want.
         return idempotency.once(lambda: work(*args, **kwargs)) if passage.keyed else work(*args, **kwargs)
 
@@ -174,10 +176,19 @@ def _in_transaction(work: Callable[[], Any], kept: bool) -> Any:
     raise AssertionError("unreachable")
 
 
-def _check_query(known: Mapping[str, bool]) -> None:
+def known_of(marks: Mapping[str, Any]) -> dict[str, bool]:
+    """The parameters of the query that a view knows, and whether each may be repeated."""
+    return {
+        field.data_key or name: isinstance(field, ma.fields.List)
+        for schema in marks.get("query", ())
+        for name, field in schema().fields.items()
+    }
+
+
+def check_query(known: Mapping[str, bool], given: MultiDict[str, str]) -> None:
     """Refuse unknown parameters, and single ones given twice."""
     faults = {}
-    for name, values in request.args.lists():
+    for name, values in given.lists():
         if name not in known:
             names = ", ".join(known) or "none"
             faults[name] = [Fault(f"This parameter is not known; known are: {names}.", "unknown_parameter")]

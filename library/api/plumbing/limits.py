@@ -3,8 +3,11 @@
 import hashlib
 import re
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, parse
@@ -14,7 +17,7 @@ from limits.strategies import FixedWindowRateLimiter, RateLimiter
 from library.api.plumbing.errors import Problem
 from library.api.plumbing.tokens import Claims
 from library.config import networks
-from library.extensions import limiter, storage
+from library.extensions import Storage, limiter
 from library.models import Role
 from library.rules.api_keys import Holder
 from library.rules.errors import Crowded
@@ -24,6 +27,8 @@ from library.rules.users import refuse_crowd
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([^:]*):\d+")
 # The least that a subscriber of version 6 is given, and may choose addresses in.
 SUBSCRIBER = 64
+# Where the fast path hands on what it has counted for a call that it does not answer.
+COUNTED = "library.counted"
 
 
 @lru_cache(maxsize=64)
@@ -31,26 +36,83 @@ def _item(text: str) -> RateLimitItem:
     return parse(text)
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a call has left of its share: the share, the calls left of it, seconds until it is full, and whether the
+    call itself was within it."""
+
+    item: RateLimitItem
+    remaining: int
+    seconds: int
+    within: bool
+
+    def headers(self) -> list[tuple[str, str]]:
+        """How a client is told."""
+        return [
+            ("RateLimit-Policy", f'"default";q={self.item.amount};w={self.item.get_expiry()}'),
+            ("RateLimit", f'"default";r={self.remaining};t={self.seconds}'),
+            ("X-RateLimit-Limit", str(self.item.amount)),
+            ("X-RateLimit-Remaining", str(self.remaining)),
+            ("X-RateLimit-Reset", str(int(time.time()) + self.seconds)),
+        ]
+
+
+class Counters:
+    """An application's counters: `shared` by all workers, and in this process `spare` ones while those are away."""
+
+    def __init__(self, settings: Mapping[str, Any], shared: RateLimiter, asked: Storage) -> None:
+        self._settings, self._storage = settings, asked
+        self.shared, self.spare = shared, FixedWindowRateLimiter(MemoryStorage())
+        self._secret = hashlib.blake2b(settings["SECRET_KEY"].encode()).digest()
+
+    def counted(self, claims: Claims | Holder | None, setting: str, remote: str | None) -> tuple[Left, str] | None:
+        """Count a call, and its counter's key; None where no calls are counted.
+
+        Those signed in count by account, strangers by address and by the setting that their call names.
+        """
+        if not self._settings["LIMITS_ENABLED"]:
+            return None
+        origin = _origin_of(remote, self._settings["TRUSTED_NETWORKS"])
+        if origin is None:
+            return None
+        item, key = self.counter(*((setting, origin) if claims is None else _account(claims)))
+        return self.take(item, key), key
+
+    def counter(self, setting: str, name: str) -> tuple[RateLimitItem, str]:
+        """How much a counter allows, and its key; neither addresses nor names stand in the storage."""
+        kind = setting.removeprefix("LIMIT_").lower()
+        key = hashlib.blake2b(name.encode(), key=self._secret, digest_size=16).hexdigest()
+        return _item(self._settings[setting]), f"{kind}:{key}"
+
+    def take(self, item: RateLimitItem, key: str) -> Left:
+        """Count one more."""
+        return self._storage.ask(lambda: _counted(self.shared, item, key), lambda: _counted(self.spare, item, key))
+
+    def clear(self, item: RateLimitItem, key: str) -> None:
+        """Begin anew, also what an outage has left in memory."""
+        self.spare.clear(item, key)
+        self._storage.ask(lambda: self.shared.clear(item, key), lambda: None)
+
+    def give_back(self, item: RateLimitItem, key: str) -> None:
+        """Count one less."""
+        self._storage.ask(lambda: _uncount(self.shared, item, key), lambda: _uncount(self.spare, item, key))
+
+
 def init_app(app: Flask) -> None:
     """Give the application its counters, and tell every client how much is left."""
     # The limiter knows only the storage of the application that was made last.
-    app.extensions["library_counters"] = limiter.limiter, FixedWindowRateLimiter(MemoryStorage())
+    asked = app.extensions["library_storage"]
+    app.extensions["library_counters"] = Counters(app.config, limiter.limiter, asked)
     app.register_error_handler(Crowded, _turned_away)
     app.after_request(_tell)
 
 
 def check(claims: Claims | Holder | None, setting: str = "LIMIT_ANONYMOUS") -> None:
-    """Count this request; raises 429 when its class has used up its share.
-
-    Those signed in count by account, strangers by address and by the setting that their call names.
-    """
-    address = address_of(request.remote_addr)
-    if not current_app.config["LIMITS_ENABLED"] or _trusted(address):
-        return
-    if claims is None:
-        _take(setting, _origin(address))
-    else:
-        _take(*_account(claims))
+    """Count this request, unless the fast path did; raises 429 when its class has used up its share."""
+    # What was counted holds for who it was counted for; who turns out to be a stranger is counted anew.
+    found = request.environ.pop(COUNTED, None) or _counters().counted(claims, setting, request.remote_addr)
+    if found is not None:
+        _note(*found)
 
 
 def count_as_stranger(claims: Claims | Holder) -> None:
@@ -58,8 +120,8 @@ def count_as_stranger(claims: Claims | Holder) -> None:
 
     Or who keeps a stolen token could use up what its owner has, after it was ended.
     """
-    if current_app.config["LIMITS_ENABLED"] and not _trusted(address_of(request.remote_addr)):
-        _give_back(*_counter(*_account(claims)))
+    if _counts():
+        _counters().give_back(*_counters().counter(*_account(claims)))
     check(None)
 
 
@@ -116,6 +178,21 @@ def _origin(address: IPv4Address | IPv6Address | None) -> str:
     return str(address)
 
 
+@lru_cache(maxsize=10_000)
+def _origin_of(remote: str | None, trusted: str) -> str | None:
+    """What the calls of an address count for, None for those of a trusted network."""
+    address = address_of(remote)
+    if address is not None and any(address in network for network in networks(trusted)):
+        return None
+    return _origin(address)
+
+
+def _counts() -> bool:
+    """Whether the calls of this address are counted."""
+    settings = current_app.config
+    return settings["LIMITS_ENABLED"] and _origin_of(request.remote_addr, settings["TRUSTED_NETWORKS"]) is not None
+
+
 def _account(claims: Claims | Holder) -> tuple[str, str]:
     """What the calls of somebody known count for: all their programs together, which use nothing up that they have."""
     name = f"keys of {claims.user_id}" if isinstance(claims, Holder) else str(claims.user_id)
@@ -136,73 +213,49 @@ def _take_pair(setting: str, name: str) -> None:
         _take(setting, _pair(name))
 
 
-def _counter(setting: str, name: str) -> tuple[RateLimitItem, str]:
-    """How much a counter allows, and its key; neither addresses nor names stand in the storage."""
-    kind = setting.removeprefix("LIMIT_").lower()
-    secret = hashlib.blake2b(current_app.config["SECRET_KEY"].encode()).digest()
-    key = f"{kind}:{hashlib.blake2b(name.encode(), key=secret, digest_size=16).hexdigest()}"
-    return _item(current_app.config[setting]), key
-
-
-def _counters() -> tuple[RateLimiter, RateLimiter]:
-    """What counts for all workers, and what counts in this process while that does not answer."""
+def _counters() -> Counters:
     return current_app.extensions["library_counters"]
 
 
 def _take(setting: str, name: str) -> None:
-    item, key = _counter(setting, name)
-    g.taken = [*g.get("taken", ()), (item, key)]
-    shared, spare = _counters()
-    if not storage().ask(lambda: _counted(shared, item, key), lambda: _counted(spare, item, key)):
-        seconds = g.limit[2]
-        detail = f"Too many requests: try again in {seconds} seconds."
-        raise Problem(429, detail, headers={"Retry-After": str(seconds)})
+    item, key = _counters().counter(setting, name)
+    _note(_counters().take(item, key), key)
+
+
+def _note(left: Left, key: str) -> None:
+    g.taken = [*g.get("taken", ()), (left.item, key)]
+    g.limit = left
+    if not left.within:
+        detail = f"Too many requests: try again in {left.seconds} seconds."
+        raise Problem(429, detail, headers={"Retry-After": str(left.seconds)})
 
 
 def _clear(setting: str, name: str) -> None:
     if current_app.config["LIMITS_ENABLED"]:
-        item, key = _counter(setting, name)
-        shared, spare = _counters()
-        spare.clear(item, key)
-        storage().ask(lambda: shared.clear(item, key), lambda: None)
+        _counters().clear(*_counters().counter(setting, name))
 
 
-def _counted(strategy: RateLimiter, item: RateLimitItem, key: str) -> bool:
-    within = strategy.hit(item, key)
-    window = strategy.get_window_stats(item, key)
-    g.limit = (item, 0 if not within else window.remaining, max(1, int(window.reset_time - time.time() + 0.999)))
-    return within
+def _counted(strategy: RateLimiter, item: RateLimitItem, key: str) -> Left:
+    # What the strategy does for a fixed window, of which it would tell by asking twice more.
+    name = item.key_for(key)
+    count = strategy.storage.incr(name, item.get_expiry())
+    seconds = max(1, int(strategy.storage.get_expiry(name) - time.time() + 0.999))
+    return Left(item, max(0, item.amount - count), seconds, count <= item.amount)
 
 
-def _give_back(item: RateLimitItem, key: str) -> None:
-    def uncount(strategy: RateLimiter) -> None:
-        strategy.storage.incr(item.key_for(key), item.get_expiry(), amount=-1)
-
-    shared, spare = _counters()
-    storage().ask(lambda: uncount(shared), lambda: uncount(spare))
+def _uncount(strategy: RateLimiter, item: RateLimitItem, key: str) -> None:
+    strategy.storage.incr(item.key_for(key), item.get_expiry(), amount=-1)
 
 
 def _turned_away(_: Crowded) -> Response:
     """429 for a password that nobody had time for: it was no try, or a flood would use up what others may try."""
     for item, key in g.get("taken", ()):
-        _give_back(item, key)
+        _counters().give_back(item, key)
     detail = "Too many passwords are being checked just now: try again in a second."
     return Problem(429, detail, headers={"Retry-After": "1"}).response()
 
 
 def _tell(response: Response) -> Response:
     if "limit" in g:
-        item, remaining, seconds = g.limit
-        window = item.get_expiry()
-        response.headers["RateLimit-Policy"] = f'"default";q={item.amount};w={window}'
-        response.headers["RateLimit"] = f'"default";r={remaining};t={seconds}'
-        response.headers["X-RateLimit-Limit"] = str(item.amount)
-        response.headers["X-RateLimit-Remaining"] = str(remaining)
-        response.headers["X-RateLimit-Reset"] = str(int(time.time()) + seconds)
+        response.headers.update(g.limit.headers())
     return response
-
-
-def _trusted(address: IPv4Address | IPv6Address | None) -> bool:
-    return address is not None and any(
-        address in network for network in networks(current_app.config["TRUSTED_NETWORKS"])
-    )

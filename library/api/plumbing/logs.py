@@ -29,13 +29,20 @@ def init_app(app: Flask) -> None:
     app.after_request(_write)
 
 
-def _write(response: Response) -> Response:
-    line = {
-        "id": g.get("request_id", ""),
-        "method": request.method if request.method in METHODS else "other",
-        "route": request.url_rule.rule if request.url_rule else None,
-        "status": response.status_code,
-        "ms": round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1),
+def line(request_id: str, method: str, route: str | None, status: int, started: float) -> str:
+    """What the log says of a call."""
+    said = {
+        "id": request_id,
+        "method": method if method in METHODS else "other",
+        "route": route,
+        "status": status,
+        "ms": round((time.perf_counter() - started) * 1000, 1),
     }
-    log.info(json.dumps(line))
+    return json.dumps(said)
+
+
+def _write(response: Response) -> Response:
+    started = g.get("started", time.perf_counter())
+    rule = request.url_rule.rule if request.url_rule else None
+    log.info(line(g.get("request_id", ""), request.method, rule, response.status_code, started))
     return response

@@ -1,21 +1,25 @@
 """Lists: a view returns a Select, this runs the page of it that was asked for, or the next step of a walk."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 import marshmallow as ma
-from flask import Response, current_app, request
-from sqlalchemy import Select, func, select
+from flask import Response, current_app, g
+from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from library.api.plumbing import cursors, expansion
+from library.api.plumbing.asking import Asked, asked_here
 from library.api.plumbing.errors import invalid
 from library.api.plumbing.fields import Choices, Fault, QueryWhole, SortBy
-from library.api.plumbing.rendering import conditional, dump_json, tag_of, written
+from library.api.plumbing.reading import NotPlain, Reader
+from library.api.plumbing.rendering import Shown, conditional, dump_json, in_json, tag_of, written
 from library.api.plumbing.schemas import QuerySchema
+from library.api.plumbing.sources import Source
+from library.api.plumbing.sql_json import Rendering
 from library.api.plumbing.texts import Text
-from library.extensions import db
 
 PAGE_SIZE, LARGEST_PAGE = 10, 100
 LONGEST_CURSOR = 4000
@@ -99,71 +103,83 @@ def page_schema(
 
 
 class Listing:
-    """How one operation lists: the schema of its items, its sorts, its usual order and what can be expanded.
+    """How one operation lists: the shape of its items, its sorts, its usual order and what can be expanded.
 
     `ranked`: without a sort the view itself orders pages, by relevance.
     """
 
     def __init__(self, schema: type[ma.Schema], sorts: Sorts, usual: str | None = None, ranked: bool = False) -> None:
-        self.schema, self.sorts, self.usual = schema(many=True), sorts, usual
+        self.shape, self.sorts, self.usual = Shown(schema(many=True)), sorts, usual
+        self.schema = self.shape.schema
         self.places = expansion.places_of(schema)
         self.query = page_schema(sorts, usual, ranked, self.places)
         self._asks = self.query()
 
     def answer(self, statement: Select[Any]) -> Response:
         """The page, or the step of a walk, that was asked for, with its links and its tag."""
-        asked = expansion.asked(self._asks)
-        size = asked.get("page_size") or asked.get("per_page") or PAGE_SIZE
-        named = asked.get("sort") or ([(self.usual, False)] if self.usual else [])
-        order = [(self.sorts[name], down) for name, down in named]
-        if "cursor" in asked:
-            rows, headers = _step(statement, order, asked["cursor"], size)
+        asked = asked_here()
+        wanted = expansion.asked(self._asks, asked.pairs)
+        told = None if wanted.get("expand") or g.get("format") is not None else self.shape.in_sql
+        rows, headers = self._rows(statement, asked, told)
+        if told is None:
+            shape = expansion.Expanding(self.schema, self.places, wanted.get("expand", ()))
+            response = written(rows, shape.dump)
         else:
-            rows, headers = _page(statement, order, asked.get("page", 1), size)
-        shape = expansion.Expanding(self.schema, self.places, asked.get("expand", ()))
-        response = written(rows, shape.dump)
+            response = in_json(_joined(rows))
         response.headers["ETag"] = f'"{tag_of(response.get_data())}"'
         response.headers.update(headers)
         return conditional(response)
 
+    def rendered(self, statement: Select[Any], asked: Asked, reader: Reader) -> tuple[bytes, Mapping[str, str]]:
+        """The same as bytes and headers, as the database renders it to a reader; raises NotPlain where it cannot."""
+        if self.shape.in_sql is None or expansion.asked(self._asks, asked.pairs).get("expand"):
+            raise NotPlain
+        rows, headers = self._rows(statement, asked, self.shape.in_sql, reader)
+        return _joined(rows), headers
 
-def _step(statement: Select[Any], order: cursors.Order, cursor: str, size: int) -> tuple[list[Any], dict[str, str]]:
+    def _rows(
+        self, statement: Select[Any], asked: Asked, told: Rendering | None, reader: Reader | None = None
+    ) -> tuple[list[Any], Mapping[str, str]]:
+        wanted = expansion.asked(self._asks, asked.pairs)
+        size = wanted.get("page_size") or wanted.get("per_page") or PAGE_SIZE
+        named = wanted.get("sort") or ([(self.usual, False)] if self.usual else [])
+        order = [(self.sorts[name], down) for name, down in named]
+        source = Source(statement, order, self.shape.prepared, told, asked, reader)
+        if "cursor" in wanted:
+            return _step(source, wanted["cursor"], size)
+        return _page(source, wanted.get("page", 1), size)
+
+
+def _joined(rows: list[Any]) -> bytes:
+    return f"[{','.join(row.rendered for row in rows)}]".encode()
+
+
+def _step(source: Source, cursor: str, size: int) -> tuple[list[Any], Mapping[str, str]]:
     """The next rows of a walk, and where it goes on."""
-    noun = statement.column_descriptions[0]["entity"]
-    position = cursors.read(cursor, order)
-    found = db.session.scalars(cursors.rows_after(statement, noun, order, position, size + 1)).unique().all()
-    rows = list(found[:size])
+    found = source.after(cursors.read(cursor, source.order, source.asked), size + 1)
+    rows = found[:size]
     if len(found) == len(rows):
         return rows, {}
-    onward = cursors.written(rows[-1], order)
-    return rows, {"X-Next-Cursor": onward, "Link": _links({"next": [("cursor", onward)]}, size)}
+    onward = cursors.written(rows[-1], source.order, source.asked)
+    return rows, {"X-Next-Cursor": onward, "Link": _links(source.asked.place, {"next": [("cursor", onward)]}, size)}
 
 
-def _page(statement: Select[Any], order: cursors.Order, page: int, size: int) -> tuple[list[Any], dict[str, str]]:
+def _page(source: Source, page: int, size: int) -> tuple[list[Any], Mapping[str, str]]:
     """One page, and where it lies among the others."""
-    deepest = current_app.config["DEEPEST_ROW"]
+    deepest = source.reach(source.asked.settings["DEEPEST_ROW"])
     if page * size > deepest:
         fault = Fault("This page lies too deep: narrow the list, or walk it with cursor=start.", "page_too_deep")
         raise invalid({"page": [fault]}, "query")
-    noun = statement.column_descriptions[0]["entity"]
-    in_walking_order = bool(order) or not statement._order_by_clauses
-    # Keys are counted, not rows, and no further than anybody may turn pages.
-    keys = statement.with_only_columns(noun.id, maintain_column_froms=True).order_by(None).limit(deepest + 1)
-    total = db.session.scalar(select(func.count()).select_from(keys.subquery())) or 0
-    rows = []
-    if (page - 1) * size < total:
-        if order:
-            statement = statement.order_by(None).order_by(*cursors.in_order(order, noun.id))
-        else:
-            statement = statement.order_by(noun.id)
-        rows = list(db.session.scalars(statement.limit(size).offset((page - 1) * size)).unique())
+    rows, total = source.page(size, (page - 1) * size, deepest + 1)
     # Behind the last page that anybody may turn to, a walk in the same order goes on.
-    goes_on = rows and page * size < total and (page + 1) * size > deepest and in_walking_order
-    onward = cursors.written(rows[-1], order) if goes_on else None
-    return rows, _headers(page, size, total, deepest, onward)
+    goes_on = rows and page * size < total and (page + 1) * size > deepest and source.in_walking_order
+    onward = cursors.written(rows[-1], source.order, source.asked) if goes_on else None
+    return rows, _headers(source.asked.place, page, size, total, deepest, onward)
 
 
-def _headers(page: int, size: int, total: int, deepest: int, onward: str | None) -> dict[str, str]:
+@lru_cache(maxsize=1000)
+def _headers(place: str, page: int, size: int, total: int, deepest: int, onward: str | None) -> Mapping[str, str]:
+    """Where a page lies, in words of the headers; who turns pages, or comes back, is told the same again."""
     exact = total <= deepest
     pages = -(-total // size)
     reachable = min(pages, deepest // size)
@@ -188,15 +204,13 @@ def _headers(page: int, size: int, total: int, deepest: int, onward: str | None)
     if exact:
         headers["X-Total-Count"] = str(total)
     if links:
-        headers["Link"] = _links(links, size)
+        headers["Link"] = _links(place, links, size)
     return headers
 
 
-def _links(relations: Mapping[str, list[tuple[str, Any]]], size: int) -> str:
-    """The addresses of other parts of this list, its filters kept."""
-    ours = ("page", "page_size", "per_page", "cursor")
-    others = [(name, value) for name, value in request.args.items(multi=True) if name not in ours]
+def _links(place: str, relations: Mapping[str, list[tuple[str, Any]]], size: int) -> str:
+    """The addresses of other parts of a list, which begin alike."""
     return ", ".join(
-        f'<{request.path}?{urlencode([*others, *where, ("page_size", size)])}>; rel="{relation}"'
+        f'<{place}{urlencode([*where, ("page_size", size)])}>; rel="{relation}"'
         for relation, where in relations.items()
     )

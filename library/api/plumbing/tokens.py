@@ -5,11 +5,12 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask import current_app, request
+from flask import Flask, current_app, request
 from flask_jwt_extended import create_access_token, create_refresh_token
 from jwt import PyJWS
 from jwt.exceptions import PyJWTError
@@ -74,21 +75,58 @@ def presented() -> str | None:
     return token.strip(" ")
 
 
+class Verified:
+    """Access tokens whose signature was verified, until they expire; whether they still hold the database is asked.
+
+    A signature does not change, and most calls come with a token that came a moment ago.
+    """
+
+    MOST = 10_000
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._keys, self._known = secret_keys(settings), dict[str, tuple[Claims, int]]()
+
+    def get(self, token: str) -> Claims | None:
+        """What the token says; None where it is not known, or expired, or the keys are others by now."""
+        if self._keys != secret_keys(self._settings):
+            self._keys, self._known = secret_keys(self._settings), {}
+        claims, expires_at = self._known.get(token, (None, 0))
+        return claims if time.time() < expires_at else None
+
+    def keep(self, token: str, claims: Claims, expires_at: int) -> None:
+        """Remember a token; where there are too many, all are forgotten."""
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        self._known[token] = claims, expires_at
+
+
+def init_app(app: Flask) -> None:
+    """Give the application its memory of tokens: the keys they were signed with are its own."""
+    app.extensions["library_tokens"] = Verified(app.config)
+
+
 def read_access_token(token: str) -> Claims:
     """The claims of an access token; raises 401 for any fault of it."""
-    return _claims(token, "access")
+    verified: Verified = current_app.extensions["library_tokens"]
+    known = verified.get(token)
+    if known is None:
+        known, expires_at = _claims(token, "access")
+        verified.keep(token, known, expires_at)
+    return known
 
 
 def read_refresh_token(token: str) -> Claims:
     """The claims of a refresh token; raises 401 for any fault of it."""
-    return _claims(token, "refresh")
+    return _claims(token, "refresh")[0]
 
 
-def _claims(token: str, typ: str) -> Claims:
+def _claims(token: str, typ: str) -> tuple[Claims, int]:
+    """The claims, and when they expire, in seconds since 1970."""
     try:
         said = _verified(token)
         _check(said, typ)
-        return Claims(int(said["sub"]), Role(said["role"]), said["sid"], said["ver"], said["jti"])
+        return Claims(int(said["sub"]), Role(said["role"]), said["sid"], said["ver"], said["jti"]), said["exp"]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise dead_token() from None
 
