@@ -6,14 +6,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from library.database import transaction
-from library.models import Book
 from library.rules import catalogue, exports
 
 
 def walk(
-    session: Session, filters: Mapping[str, Any], shown: Callable[[Session, Sequence[Book]], list[Any]]
+    session: Session, filters: Mapping[str, Any], shown: Callable[[Session, Sequence[int]], Sequence[Any]]
 ) -> Iterator[Any]:
-    """What `shown` makes of the books that the filters select, in the order of their keys.
+    """What `shown` makes of the books that the filters select, given by their keys and in the order of these.
 
     Each batch is read in a transaction of its own: no snapshot is held for hours, and nobody waits. What stands
     throughout comes exactly once, each book as it is when its turn comes.
@@ -23,9 +22,9 @@ def walk(
     while after is not None:
         with transaction(session, write=False):
             _see_one_moment(session)
-            books = exports.next_books(session, statement, after)
-            found = shown(session, books)
-            after = books[-1].id if books else None
+            keys = exports.next_keys(session, statement, after)
+            found = shown(session, keys) if keys else ()
+            after = keys[-1] if keys else None
         session.expunge_all()
         yield from found
 

@@ -23,7 +23,7 @@ from library.rules import catalogue, changes, exports
 
 blp = Blueprint("books", "book", "Catalogue")
 LANGUAGE = r"[a-z]{3}"
-FORMATS = Formats("books", WRITERS, exports.records_of)
+FORMATS = Formats("books", WRITERS, exports.records_of_loaded)
 NUMBERS = "The numbers by which the world knows the edition."
 
 
@@ -177,7 +177,8 @@ class BookQuerySchema(QuerySchema):
     q = SearchText(
         metadata={
             "description": "All these words, the last may be the beginning of one: `whal`. Titles come first, then "
-            "contributors, subjects, and the rest."
+            f"contributors, subjects, and the rest. Of more than {catalogue.MOST_RANKED} hits some are ranked, whose "
+            "pages end there, and the total is a lower bound; `sort` and walks show all."
         }
     )
     ids = QueryList(

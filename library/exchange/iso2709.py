@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container
+from dataclasses import dataclass
 
 from pymarc import Field, Indicators, Record, Subfield
 from pymarc.marc8 import marc8_to_unicode
@@ -10,6 +11,7 @@ from library.exchange.frames import END_OF_FIELD, END_OF_RECORD, LEADER_LENGTH, 
 
 LONGEST_FIELD = 9_999  # the four digits of its length in the directory allow no more
 NEW_LEADER = "00000nam a2200000   4500"
+SUBFIELD = "\x1f"
 
 _ENTRY_LENGTH = 12
 _ENTRY = re.compile(r"(...)(....)(.....)")
@@ -23,24 +25,88 @@ class Unreadable(Exception):
     """Why one record cannot be read, in words for the person who sent the file."""
 
 
-def decode(frame: bytes, tags: Container[str] | None = None) -> tuple[Record, bytes]:
-    """Return the record and its bytes in UTF-8; raise `Unreadable` when they cannot be made out.
+class SeenField:
+    """A field to be looked at, with as much of pymarc's own as that takes: it is cheaper to make."""
 
-    With `tags`, fields of other tags may be missing from the Record, never from the bytes: a quarter of the time.
-    """
-    frame = _closed(frame)
-    fields, intact = _raw_fields(frame)
-    # Lengths and constants are known without the leader; only the rest of it says something.
-    leader = new_leader((b"00000" + frame[5:10] + b"2200000" + frame[17:20]).decode("latin-1"))
-    # Who claims MARC-8 is believed only if the bytes are no valid UTF-8: MARC-8 hardly ever is by accident.
-    valid_utf8 = _is_valid_utf8(frame)
-    is_utf8 = leader[9] == "a" or (valid_utf8 and _ESCAPE not in frame)
-    stays = intact and is_utf8 and valid_utf8
-    if stays and tags is not None:
-        fields = [field for field in fields if field[0] in tags]
-    record = Record(leader=leader)
-    record.fields = [_field(tag, value, is_utf8) for tag, value in fields]
-    return record, frame[:9] + b"a" + frame[10:] if stays else encode(record)
+    __slots__ = ("_parts", "data", "tag")
+
+    def __init__(self, tag: str, text: str) -> None:
+        self.tag = tag
+        self.data = text
+        self._parts = text.split(SUBFIELD)
+
+    @property
+    def indicator1(self) -> str:
+        """The first indicator, "" where there is none."""
+        return self._parts[0][:1]
+
+    @property
+    def indicator2(self) -> str:
+        """The second one, likewise."""
+        return self._parts[0][1:2]
+
+    def get_subfields(self, *codes: str) -> list[str]:
+        """The values of the subfields of these codes, in the order in which they stand."""
+        return [part[1:] for part in self._parts[1:] if part[:1] in codes]
+
+    def get(self, code: str, default: str) -> str:
+        """The value of the first subfield of that code."""
+        return next((part[1:] for part in self._parts[1:] if part[:1] == code), default)
+
+    def __contains__(self, code: str) -> bool:
+        return any(part[:1] == code for part in self._parts[1:])
+
+
+@dataclass(slots=True)
+class SeenRecord:
+    """A record to be looked at, without the fields of other tags than were asked for."""
+
+    leader: str
+    fields: list[SeenField]
+
+
+def decode(frame: bytes) -> tuple[Record, bytes]:
+    """Return the record and its bytes in UTF-8; raise `Unreadable` when they cannot be made out."""
+    raw = _Raw(frame)
+    record = raw.record()
+    return record, raw.data if raw.is_sound else encode(record)
+
+
+def look(frame: bytes, tags: Container[str]) -> tuple[SeenRecord | Record, bytes]:
+    """The same where only fields of certain tags are looked at, which is cheaper; there may be others too."""
+    raw = _Raw(frame)
+    if raw.is_sound:
+        fields = [SeenField(tag, value.decode()) for tag, value in raw.fields if tag in tags]
+        return SeenRecord(raw.leader, fields), raw.data
+    record = raw.record()
+    return record, encode(record)
+
+
+class _Raw:
+    """A record as its bytes tell it."""
+
+    def __init__(self, frame: bytes) -> None:
+        self._frame = _closed(frame)
+        self.fields, intact = _raw_fields(self._frame)
+        head = self._frame[:LEADER_LENGTH]
+        # Lengths and constants are known without the leader; only the rest of it says something.
+        self.leader = new_leader((b"00000" + head[5:10] + b"2200000" + head[17:20]).decode("latin-1"))
+        # Who claims MARC-8 is believed only if the bytes are no valid UTF-8: MARC-8 hardly ever is by accident.
+        valid_utf8 = _is_valid_utf8(self._frame)
+        self._is_utf8 = self.leader[9] == "a" or (valid_utf8 and _ESCAPE not in self._frame)
+        self.is_sound = intact and self._is_utf8 and valid_utf8
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of a sound record, which say that they are in UTF-8."""
+        return self._frame if self._frame[9:10] == b"a" else self._frame[:9] + b"a" + self._frame[10:]
+
+    def record(self) -> Record:
+        """The record with all its fields."""
+        decoded = _from_utf8 if self._is_utf8 else _from_marc8
+        record = Record(leader=self.leader)
+        record.fields = [_field(tag, decoded(tag, value)) for tag, value in self.fields]
+        return record
 
 
 def encode(record: Record) -> bytes:
@@ -83,6 +149,8 @@ def _closed(frame: bytes) -> bytes:
             frame = frame[:-1] + END_OF_RECORD
         else:
             raise Unreadable("the end of the record is missing")
+    if frame.index(END_OF_RECORD) == len(frame) - 1:
+        return frame
     # An end mark inside would cut the record in two wherever it is read next.
     return frame[:-1].replace(END_OF_RECORD, b" ") + END_OF_RECORD
 
@@ -108,25 +176,36 @@ def _raw_fields(frame: bytes) -> tuple[list[tuple[str, bytes]], bool]:
 
 def _fields_by_directory(directory: str, values: list[bytes]) -> list[tuple[str, bytes]]:
     """The fields to which the directory points; none at all as soon as one entry does not point at a whole field."""
-    value_at, offset = {}, 0
+    entries = range(0, len(directory), _ENTRY_LENGTH)
+    if len(entries) == len(values):
+        # Most records have their fields in the order of the directory.
+        start, fields = 0, []
+        for at, value in zip(entries, values, strict=True):
+            length = len(value) + 1
+            if int(directory[at + 3 : at + _ENTRY_LENGTH]) != length * 100_000 + start:
+                break
+            fields.append((directory[at : at + 3], value))
+            start += length
+        else:
+            return fields
+    value_at, start = {}, 0
     for value in values:
-        value_at[offset] = value
-        offset += len(value) + 1
+        value_at[start] = value
+        start += len(value) + 1
     fields = []
-    for tag, length, start in _ENTRY.findall(directory):
-        found = value_at.get(int(start))
+    for tag, length, place in _ENTRY.findall(directory):
+        found = value_at.get(int(place))
         if found is None or len(found) + 1 != int(length):
             return []
         fields.append((tag, found))
     return fields
 
 
-def _field(tag: str, value: bytes, is_utf8: bool) -> Field:
-    """One field with its texts decoded."""
-    text = _from_utf8(tag, value) if is_utf8 else _from_marc8(tag, value)
+def _field(tag: str, text: str) -> Field:
+    """One field with its texts."""
     if tag < "010" and tag.isdigit():
         return Field(tag, data=text)
-    indicators, *subfields = text.split("\x1f")
+    indicators, *subfields = text.split(SUBFIELD)
     indicators += "  "
     return Field(
         tag, Indicators(indicators[0], indicators[1]), [Subfield(part[0], part[1:]) for part in subfields if part]

@@ -1,16 +1,16 @@
 """MARC 21: which field of a record says what, as tables, and the reading of files in ISO 2709."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
+from typing import cast
 
 from pymarc import Field, Record
 
 from library.exchange import numbers
 from library.exchange.frames import frames
-from library.exchange.iso2709 import Unreadable, control_number, decode, encode
+from library.exchange.iso2709 import SeenField, SeenRecord, Unreadable, control_number, encode, look
 from library.exchange.records import BookRecord, ContributorRecord, IdentifierRecord, RecordFault
 from library.exchange.texts import LIMITS, balanced, clean, cut, strip_isbd
 
@@ -74,11 +74,14 @@ _YEAR = re.compile(r"(?<![0-9])(?:1[0-9]{3}|20[0-9]{2}|2100)(?![0-9])")
 # "xii, 340, [2] p.": the numbers of one sequence, up to its unit.
 _PAGED = re.compile(r"([0-9][0-9ivxlcdm,\[\]\s-]*)(?:p\b|pp\b|pages?\b)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![0-9])[0-9]{1,5}(?![0-9])")
+_LANGUAGE = re.compile("[a-z]{3}")
 _RELATOR_SEPARATOR = re.compile(r"\s*(?:,|;|&|/|\band\b)\s*")
 
 _FORMS = {tag: form for tag, _, form in IDENTIFIERS}
 
-Fields = dict[str, list[Field]]
+AnyField = Field | SeenField
+AnyRecord = Record | SeenRecord
+Fields = dict[str, list[AnyField]]
 
 
 def read_marc(stream: BufferedIOBase) -> Iterator[tuple[int, BookRecord | RecordFault]]:
@@ -87,11 +90,11 @@ def read_marc(stream: BufferedIOBase) -> Iterator[tuple[int, BookRecord | Record
         yield position, _read_frame(position, frame)
 
 
-def to_book_record(record: Record, source: bytes | None = None) -> BookRecord:
-    """Map a MARC 21 record; `source` are its bytes where they are at hand. Raises `Unreadable` without a title."""
-    fields: Fields = defaultdict(list)
+def to_book_record(record: AnyRecord, source: bytes | None = None) -> BookRecord:
+    """Map a MARC 21 record; `source` are its bytes, if not to be made. Raises `Unreadable` without a title."""
+    fields: Fields = {}
     for field in record.fields:
-        fields[field.tag].append(field)
+        fields.setdefault(field.tag, []).append(field)
     marks = Punctuation.of(record)
     title, subtitle = _titles(fields, marks)
     if not title:
@@ -107,7 +110,7 @@ def to_book_record(record: Record, source: bytes | None = None) -> BookRecord:
         year=_year(fixed[7:11], year_text),
         year_text=cut(marks.strip_date(marks.balance(year_text)), LIMITS["year_text"]),
         edition=cut(marks.strip(_first(fields, "250", "a")), LIMITS["edition"]),
-        language=fixed[35:38] if re.fullmatch("[a-z]{3}", fixed[35:38]) else "",
+        language=fixed[35:38] if _LANGUAGE.fullmatch(fixed, 35, 38) else "",
         pages=_pages(_first(fields, "300", "a")),
         series=cut(_series(fields, marks), LIMITS["series"]),
         subjects=_subjects(record, marks),
@@ -115,7 +118,7 @@ def to_book_record(record: Record, source: bytes | None = None) -> BookRecord:
         identifiers=_identifiers(fields),
         control_number=_control_number(fields),
         source_format="marc21",
-        source=encode(record) if source is None else source,
+        source=encode(cast(Record, record)) if source is None else source,
     )
 
 
@@ -126,9 +129,9 @@ class Punctuation:
     is_bare: bool
 
     @classmethod
-    def of(cls, record: Record) -> "Punctuation":
+    def of(cls, record: AnyRecord) -> "Punctuation":
         """What the record says of itself: c and n stand for punctuation left out."""
-        return cls(record.leader[18] in ("c", "n"))
+        return _BARE if record.leader[18] in ("c", "n") else _PUNCTUATED
 
     def strip(self, text: str) -> str:
         """Clean a text and take its punctuation off."""
@@ -152,9 +155,12 @@ class Punctuation:
         return text if self.is_bare else text.strip("(),: ")
 
 
+_BARE, _PUNCTUATED = Punctuation(True), Punctuation(False)
+
+
 def _read_frame(position: int, frame: bytes) -> BookRecord | RecordFault:
     try:
-        record, source = decode(frame, TAGS)
+        record, source = look(frame, TAGS)
         return to_book_record(record, source)
     except Unreadable as fault:
         return RecordFault(position, str(fault), control_number(frame))
@@ -167,8 +173,11 @@ def _control(fields: Fields, tag: str) -> str:
 
 def _first(fields: Fields, tag: str, code: str) -> str:
     """The first subfield of that code in all fields of that tag that holds more than blanks."""
-    values = (value for field in fields.get(tag, ()) for value in field.get_subfields(code) if value.strip())
-    return next(values, "")
+    for field in fields.get(tag, ()):
+        for value in field.get_subfields(code):
+            if value.strip():
+                return value
+    return ""
 
 
 def _control_number(fields: Fields) -> str:
@@ -191,14 +200,15 @@ def _titles(fields: Fields, marks: Punctuation) -> tuple[str, str]:
     return (marks.strip(title) if has_main_title else ""), marks.strip(" ".join(field.get_subfields("b")))
 
 
-def _material_type(record: Record) -> str:
+def _material_type(record: AnyRecord) -> str:
     kind, level = record.leader[6], record.leader[7]
     return "serial" if kind == "a" and level in SERIAL_LEVELS else MATERIAL_TYPES.get(kind, "book")
 
 
-def _contributors(record: Record, marks: Punctuation) -> list[ContributorRecord]:
+def _contributors(record: AnyRecord, marks: Punctuation) -> list[ContributorRecord]:
     """Persons and bodies, main entry first."""
-    headings = sorted((field for field in record.fields if field.tag in CONTRIBUTORS), key=lambda field: field.tag[0])
+    headings = [field for field in record.fields if field.tag in CONTRIBUTORS]
+    headings.sort(key=lambda field: field.tag[0])
     found: dict[tuple[str, str, str], ContributorRecord] = {}
     for field in headings:
         for one in contributors_of(field, marks):
@@ -206,7 +216,7 @@ def _contributors(record: Record, marks: Punctuation) -> list[ContributorRecord]
     return list(found.values())
 
 
-def contributors_of(field: Field, marks: Punctuation) -> list[ContributorRecord]:
+def contributors_of(field: AnyField, marks: Punctuation) -> list[ContributorRecord]:
     """Who stands in a field, once a role; headings with a title ($t) or of a part (7xx, indicator 2) are works."""
     kind, name_codes, relator_codes, default = CONTRIBUTORS[field.tag]
     name = cut(marks.strip_heading(" ".join(field.get_subfields(*name_codes))), LIMITS["name"])
@@ -251,24 +261,24 @@ def _series(fields: Fields, marks: Punctuation) -> str:
     return next(filter(None, series), "")
 
 
-def series_of(field: Field, marks: Punctuation) -> str:
+def series_of(field: AnyField, marks: Punctuation) -> str:
     """Title of a series and the number in it, "" without a title."""
     title = marks.strip(" ".join(field.get_subfields(*SERIES[field.tag])))
     number = marks.strip(field.get("v", ""))
     return f"{title} ; {number}" if title and number else title
 
 
-def _subjects(record: Record, marks: Punctuation) -> list[str]:
-    headings = (subject_of(field, marks) for field in record.fields)
-    return list(dict.fromkeys(heading for heading in headings if heading))
+def _subjects(record: AnyRecord, marks: Punctuation) -> list[str]:
+    headings = [subject_of(field, marks) for field in record.fields if field.tag in SUBJECT_TAGS]
+    return list(dict.fromkeys(filter(None, headings)))
 
 
-def subject_of(field: Field, marks: Punctuation) -> str:
+def subject_of(field: AnyField, marks: Punctuation) -> str:
     """A heading and its subdivisions in the order in which they stand, "" where the field is none that counts."""
     if field.tag not in SUBJECT_TAGS or field.indicator2 not in SUBJECT_SOURCES:
         return ""
     parts = [" ".join(field.get_subfields(*SUBJECT_HEADING)), *field.get_subfields(*SUBJECT_DIVISIONS)]
-    return cut(" -- ".join(part for part in map(marks.strip_heading, parts) if part), LIMITS["subject"])
+    return cut(" -- ".join(filter(None, map(marks.strip_heading, parts))), LIMITS["subject"])
 
 
 def _identifiers(fields: Fields) -> list[IdentifierRecord]:
@@ -281,7 +291,7 @@ def _identifiers(fields: Fields) -> list[IdentifierRecord]:
     return [IdentifierRecord(scheme, number) for scheme, number in found]
 
 
-def numbers_of(field: Field) -> list[str]:
+def numbers_of(field: AnyField) -> list[str]:
     """The valid identifiers of a field, in their normalised form."""
     if field.tag not in _FORMS or (field.tag == "024" and field.indicator1 != "8"):
         return []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pymarc import Field, Leader, Record, Subfield
 
 from library.exchange import marc, marc_fields
-from library.exchange.iso2709 import Unreadable, decode
+from library.exchange.iso2709 import Unreadable, decode, look
 from library.exchange.marc import CONTRIBUTORS, SERIES, SUBJECT_TAGS, TAGS, Punctuation, to_book_record
 from library.exchange.records import BookRecord, ContributorRecord
 from library.exchange.texts import clean
@@ -30,7 +30,7 @@ def marc_of(book: BookRecord) -> Record:
 def unchanged_source(book: BookRecord) -> bytes:
     """The bytes of the source where the book still says what they say, else b""; quicker than `marc_of`."""
     try:
-        record, data = decode(book.source, TAGS) if book.source else (None, b"")
+        record, data = look(book.source, TAGS) if book.source else (None, b"")
         return data if record is not None and is_same(to_book_record(record, data), book) else b""
     except Unreadable:
         return b""

@@ -1,13 +1,13 @@
 """By what a record is known again: what makes a record that comes in the same as a book of the catalogue."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from library.exchange.records import BookRecord
 from library.models import Author, Book, Contribution, Identifier
-from library.rules import words
+from library.rules import bulk, words
 
 
 def keys_of(record: BookRecord) -> list[Hashable]:
@@ -38,12 +38,16 @@ def known_books(session: Session, records: Sequence[BookRecord]) -> dict[Hashabl
     }
 
 
-def _by_control_number(session: Session, numbers: Iterable[str]) -> dict[Hashable, int]:
-    rows = session.execute(select(Book.control_number, Book.id).where(Book.control_number.in_(numbers)))
-    return {row.control_number: row.id for row in rows}
+def _by_control_number(session: Session, numbers: Collection[str]) -> dict[Hashable, int]:
+    if not numbers:
+        return {}
+    wanted = select(Book.control_number, Book.id).where(bulk.is_among(session, Book.control_number, numbers))
+    return {row.control_number: row.id for row in session.execute(wanted)}
 
 
-def _by_identifier(session: Session, identifiers: Iterable[tuple[str, str]]) -> dict[Hashable, int]:
+def _by_identifier(session: Session, identifiers: Collection[tuple[str, str]]) -> dict[Hashable, int]:
+    if not identifiers:
+        return {}
     wanted = (
         select(Book.title_key, Identifier.scheme, Identifier.value, Book.id)
         .join(Identifier, Identifier.book_id == Book.id)
@@ -52,12 +56,14 @@ def _by_identifier(session: Session, identifiers: Iterable[tuple[str, str]]) -> 
     return {(row.title_key, row.scheme.value, row.value): row.id for row in session.execute(wanted)}
 
 
-def _by_title(session: Session, titles: Iterable[str]) -> dict[Hashable, int]:
+def _by_title(session: Session, titles: Collection[str]) -> dict[Hashable, int]:
+    if not titles:
+        return {}
     first = (Contribution.book_id == Book.id) & (Contribution.position == 1)
     wanted = (
         select(Book.title_key, Book.subtitle, Author.name, Book.year, Book.id)
         .outerjoin(Contribution, first)
         .outerjoin(Author, Author.id == Contribution.author_id)
-        .where(Book.title_key.in_(titles), Book.control_number.is_(None))
+        .where(bulk.is_among(session, Book.title_key, titles), Book.control_number.is_(None))
     )
     return {(row.title_key, row.subtitle or "", row.name or "", row.year): row.id for row in session.execute(wanted)}

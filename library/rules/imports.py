@@ -2,9 +2,10 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -12,8 +13,6 @@ from library.exchange import numbers
 from library.exchange.records import BookRecord
 from library.models import (
     Author,
-    AuthorKind,
-    Base,
     Book,
     BookSubject,
     Contribution,
@@ -26,11 +25,15 @@ from library.models import (
     SourceRecord,
     Subject,
 )
-from library.rules import catalogue, duplicates, locks, words
+from library.rules import bulk, catalogue, duplicates, locks, words
 from library.rules.errors import Refused
 from library.rules.outcomes import Result, is_of_the_database
 
-_COLUMNS = ("title", "subtitle", "publisher", "year", "year_text", "edition", "language", "pages", "series")
+_COLUMNS = (
+    "title", "subtitle", "publisher", "year", "year_text", "edition", "language", "pages", "series", "description",
+    "control_number",
+)  # fmt: skip
+_texts = attrgetter(*_COLUMNS)
 
 # What a single record may be refused with: by a constraint, by a rule, or because a value is none of the model's.
 _REFUSALS = (DBAPIError, Refused, ValueError, OverflowError)
@@ -45,6 +48,7 @@ def import_batch(session: Session, batch: Sequence[Numbered], on_duplicate: OnDu
     record it met. library/rules/duplicates.py says what a duplicate is.
     """
     locks.lock_catalogue(session)
+    bulk.plan_afresh(session)
     try:
         with session.begin_nested():
             return _import_all(session, batch, on_duplicate, now)
@@ -123,112 +127,113 @@ def _update(session: Session, book_id: int, record: BookRecord, now: datetime) -
     }
     catalogue.save_book(session, book, values, now)
     session.connection().execute(delete(SourceRecord).where(SourceRecord.book_id == book_id))
-    _insert(session, SourceRecord, _sources([record], [book_id]))
+    _keep_sources(session, [(book_id, record)])
 
 
 def _columns(record: BookRecord) -> dict[str, Any]:
     if not record.title:
         raise ValueError("a book has a title")
-    values: dict[str, Any] = {name: getattr(record, name) or None for name in _COLUMNS}
+    values: dict[str, Any] = {name: value or None for name, value in zip(_COLUMNS, _texts(record), strict=True)}
     values["material_type"] = MaterialType(record.material_type)
-    values["description"] = record.description or None
-    values["control_number"] = record.control_number or None
     return values
 
 
-def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> list[int]:
+def _add(session: Session, records: Sequence[BookRecord], now: datetime) -> Sequence[int]:
     """Insert new books and all that hangs on them, a statement a table; their keys in the same order."""
     if not records:
         return []
+    if not all(record.title for record in records):
+        raise ValueError("a book has a title")
     authors, subjects = _authors(session, records), _subjects(session, records)
-    rows = [
-        _columns(record) | _derived(record) | {"version": 1, "created_at": now, "updated_at": now} for record in records
-    ]
-    ids = _insert_for_ids(session, Book, rows)
+    ids = bulk.new_keys(session, Book, len(records))
+    moment = bulk.as_bound(session, Book.created_at, now)
     pairs = list(zip(ids, records, strict=True))
-    _insert(
+    bulk.insert_rows(
+        session,
+        Book,
+        ("id", "version", "created_at", "updated_at", "material_type", "title_key", "words", *_COLUMNS),
+        [
+            (
+                key,
+                1,
+                moment,
+                moment,
+                record.material_type,
+                *_derived(record),
+                *(value or None for value in _texts(record)),
+            )
+            for key, record in pairs
+        ],
+        indexed=True,
+    )
+    bulk.insert_rows(
         session,
         Contribution,
+        ("book_id", "author_id", "role", "position"),
         [
-            {"book_id": key, "author_id": authors[name, dates], "role": ContributorRole(role), "position": at}
+            (key, authors[name, dates], role, at)
             for key, record in pairs
             for at, (name, dates, role) in enumerate(
                 dict.fromkeys((row.name, row.dates, row.role) for row in record.contributors), 1
             )
         ],
     )
-    _insert(
+    bulk.insert_rows(
         session,
         BookSubject,
+        ("book_id", "subject_id", "position"),
         [
-            {"book_id": key, "subject_id": subjects[name], "position": at}
+            (key, subjects[name], at)
             for key, record in pairs
             for at, name in enumerate(dict.fromkeys(record.subjects), 1)
         ],
     )
-    _insert(
+    bulk.insert_rows(
         session,
         Identifier,
+        ("book_id", "scheme", "value", "position"),
         [
-            {"book_id": key, "scheme": IdentifierScheme(scheme), "value": value, "position": at}
+            (key, scheme, value, at)
             for key, record in pairs
             for at, (scheme, value) in enumerate(dict.fromkeys((r.scheme, r.value) for r in record.identifiers), 1)
         ],
     )
-    _insert(session, SourceRecord, _sources(records, ids))
+    _keep_sources(session, pairs)
     return ids
 
 
-def _derived(record: BookRecord) -> dict[str, str]:
-    return {
-        "title_key": words.sort_key(record.title),
-        "words": catalogue.indexed_words(
-            (record.title, record.subtitle, record.series, record.publisher, record.year_text, str(record.year or "")),
-            (row.name for row in record.contributors),
-            record.subjects,
-            (numbers.spellings(row.scheme, row.value) for row in record.identifiers),
-        ),
-    }
+def _derived(record: BookRecord) -> tuple[str, str]:
+    """What a title sorts under, and all words under which a book is found."""
+    return words.sort_key(record.title), catalogue.indexed_words(
+        (record.title, record.subtitle, record.series, record.publisher, record.year_text, str(record.year or "")),
+        (row.name for row in record.contributors),
+        record.subjects,
+        (numbers.spellings(row.scheme, row.value) for row in record.identifiers),
+    )
 
 
-def _sources(records: Sequence[BookRecord], ids: Sequence[int]) -> list[dict[str, Any]]:
-    return [
-        {"book_id": key, "format": record.source_format, "content": record.source}
-        for key, record in zip(ids, records, strict=True)
-        if record.source
-    ]
-
-
-def _insert(session: Session, noun: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        session.connection().execute(insert(cast(Table, noun.__table__)), rows)
-
-
-def _insert_for_ids(session: Session, noun: type[Base], rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Insert rows and return their keys in the same order: on SQLite that takes a statement a row."""
-    if not rows:
-        return []
-    table = cast(Table, noun.__table__)
-    statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
-    return list(session.connection().execute(statement, rows).scalars())
+def _keep_sources(session: Session, pairs: Iterable[tuple[int, BookRecord]]) -> None:
+    sources = [(key, record.source_format, record.source) for key, record in pairs if record.source]
+    bulk.insert_rows(session, SourceRecord, ("book_id", "format", "content"), sources)
 
 
 def _authors(session: Session, records: Iterable[BookRecord]) -> dict[tuple[str, str], int]:
     """(name, dates) → id of every person and body of the records; those not known yet are added."""
-    wanted = {(row.name, row.dates): AuthorKind(row.kind) for record in records for row in record.contributors}
+    wanted = {(row.name, row.dates): row.kind for record in records for row in record.contributors}
     if not wanted:
         return {}
     names = {name for name, _ in wanted}
-    rows = session.execute(select(Author.name, Author.dates, Author.id).where(Author.name.in_(names)))
+    rows = session.execute(
+        select(Author.name, Author.dates, Author.id).where(bulk.is_among(session, Author.name, names))
+    )
     found = {(name, dates): key for name, dates, key in rows}
     new = [heading for heading in wanted if heading not in found]
-    ids = _insert_for_ids(
+    ids = bulk.new_keys(session, Author, len(new))
+    bulk.insert_rows(
         session,
         Author,
-        [
-            {"name": n, "name_key": words.sort_key(n, 500), "dates": d, "kind": wanted[n, d], "version": 1}
-            for n, d in new
-        ],
+        ("id", "version", "name", "name_key", "dates", "kind"),
+        [(key, 1, one[0], words.sort_key(one[0], 500), one[1], wanted[one]) for key, one in zip(ids, new, strict=True)],
     )
     return found | dict(zip(new, ids, strict=True))
 
@@ -236,10 +241,16 @@ def _authors(session: Session, records: Iterable[BookRecord]) -> dict[tuple[str,
 def _subjects(session: Session, records: Iterable[BookRecord]) -> dict[str, int]:
     """Heading → id of every subject of the records; those not known yet are added."""
     wanted = dict.fromkeys(name for record in records for name in record.subjects)
-    rows = session.execute(select(Subject.name, Subject.id).where(Subject.name.in_(wanted)))
+    if not wanted:
+        return {}
+    rows = session.execute(select(Subject.name, Subject.id).where(bulk.is_among(session, Subject.name, wanted)))
     found = {row.name: row.id for row in rows}
     new = [name for name in wanted if name not in found]
-    ids = _insert_for_ids(
-        session, Subject, [{"name": name, "name_key": words.sort_key(name, 500), "version": 1} for name in new]
+    ids = bulk.new_keys(session, Subject, len(new))
+    bulk.insert_rows(
+        session,
+        Subject,
+        ("id", "version", "name", "name_key"),
+        [(key, 1, name, words.sort_key(name, 500)) for key, name in zip(ids, new, strict=True)],
     )
     return found | dict(zip(new, ids, strict=True))

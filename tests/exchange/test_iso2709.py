@@ -5,7 +5,8 @@ import io
 import pytest
 from pymarc import Record
 
-from library.exchange.marc import read_marc
+from library.exchange.iso2709 import SeenRecord, decode, look
+from library.exchange.marc import TAGS, read_marc, to_book_record
 from library.exchange.records import BookRecord, RecordFault
 
 from .build_twenty import as_mrc
@@ -51,6 +52,31 @@ def test_invalid_utf8_is_a_fault_with_its_field_and_number() -> None:
 
 def test_a_healthy_record_keeps_its_bytes() -> None:
     assert b"".join(book.source for book in read(as_mrc()) if isinstance(book, BookRecord)) == as_mrc()
+
+
+def sample(*lines: str) -> bytes:
+    data: bytes = titled("Whales :", *lines).as_marc()
+    return data
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        *(frame + b"\x1d" for frame in as_mrc().split(b"\x1d")[:-1]),
+        sample("001 n1", "003 X", "008 " + "x" * 40, "650 _0 $aWhales$zÎles$xSea.", "999 __ $aunseen"),
+        sample("020 __ $a0141439513$a", "700 1_ $aMelville, H.$eed.", "700 12 $aA work.", "650 _0 $tno heading"),
+        sample("024 8_ $a17", "650 _0 $aWhales", "264 __ $bHarper")
+        .replace(b" 0\x1faW", b" \x1f\x1faW")
+        .replace(b"  \x1fbH", b"\x1f\x1f\x1fbH"),
+    ],
+)
+def test_a_look_at_some_fields_says_what_the_whole_record_says(frame: bytes) -> None:
+    seen, data = look(frame, TAGS)
+    record, same = decode(frame)
+    assert isinstance(seen, SeenRecord)
+    assert data == same
+    assert to_book_record(seen, data) == to_book_record(record, same)
+    assert {one.tag for one in seen.fields} == {one.tag for one in record.fields} & TAGS
 
 
 @pytest.mark.parametrize(

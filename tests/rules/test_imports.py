@@ -25,7 +25,7 @@ from library.rules import catalogue
 from library.rules.imports import import_batch
 from library.rules.outcomes import Result, is_of_the_database
 
-from .helping import impatience
+from .helping import found, impatience
 
 ISBN = "9780141439518"
 
@@ -122,7 +122,7 @@ def test_a_book_taken_in_is_indexed_as_one_that_was_written(session, take):
         "melville herman",
         "society of whalers",
     ]
-    assert session.scalars(catalogue.find_books(session, "melville whale sea 978")).one().id == book.id
+    assert found(session, catalogue.find_books(session, "melville whale sea 978")).one().id == book.id
 
 
 def test_what_a_record_leaves_open_is_unknown(session, take):
@@ -275,8 +275,8 @@ def test_to_update_writes_the_record_over_the_book(session, take, now):
     assert (book.id, book.subject_links[0].id, book.identifiers[1].id) == kept
     assert session.query(SourceRecord).count() == 1
     assert book.words == catalogue.book_words(book)
-    assert session.scalars(catalogue.find_books(session, "doe ships")).one().id == book.id
-    assert session.scalars(catalogue.find_books(session, "melville")).all() == []
+    assert found(session, catalogue.find_books(session, "doe ships")).one().id == book.id
+    assert found(session, catalogue.find_books(session, "melville")).all() == []
 
 
 def test_to_update_without_a_source_leaves_none(session, take):
