@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 from sqlalchemy import create_engine, event, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from library import database
 from library.database import CATALOGUE, count_change, engine_options, generation, make_session, transaction
@@ -128,6 +129,46 @@ def test_fifty_writers_who_look_before_they_write_all_succeed(session, engine):
 
     assert sorted(at_once([look_and_write] * WRITERS)) == list(range(1, WRITERS + 1))
     assert session.scalar(select(Generation.number)) == WRITERS
+
+
+def test_writers_of_one_process_stand_in_line(session, engine, on_postgres):
+    """SQLite itself is asked for its lock by one of them at a time, so that none of them finds it taken."""
+    if on_postgres:
+        pytest.skip("rows are locked there")
+    seen: list[str] = []
+
+    def begin(_connection, _cursor, statement, *_) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            seen.append("begins")
+
+    event.listen(engine, "before_cursor_execute", begin)
+
+    def write() -> None:
+        with make_session(engine) as own, transaction(own, write=True):
+            own.execute(update(Generation).values(number=Generation.number + 1))
+            seen.append("ends")
+
+    at_once([write] * 8)
+    assert seen == ["begins", "ends"] * 8
+
+
+def test_who_waits_too_long_in_line_is_told_by_sqlite(session, on_postgres):
+    if on_postgres:
+        pytest.skip("rows are locked there")
+    engine = create_engine(session.get_bind().url, **engine_options("sqlite:///x", 0))
+    first, second, told = make_session(engine), make_session(engine), []
+
+    def wait() -> None:
+        with pytest.raises(OperationalError, match="database is locked") as error, transaction(second, write=True):
+            pass
+        told.append(error.value)
+
+    with transaction(first, write=True):
+        at_once([wait])
+    with transaction(second, write=True):
+        second.execute(update(Generation).values(number=Generation.number + 1))
+    assert len(told) == 1
+    engine.dispose()
 
 
 def test_the_safety_settings_are_on(fresh, on_postgres):

@@ -1,0 +1,1 @@
+"""How fast the library is, beside others over the same tables: `python -m bench --help`."""
