@@ -11,7 +11,7 @@ from sqlalchemy import text
 from test_house import populate
 
 from library.api.plumbing import reads
-from library.api.plumbing.reading import Readers
+from library.api.plumbing.reading import CACHE_KB, Readers
 from library.api.plumbing.reads import _returns_the_actor, _returns_what_it_finds
 from library.api.plumbing.tokens import Claims, Verified
 from library.extensions import db
@@ -281,6 +281,16 @@ def test_long_headers_are_not_remembered(fast_path, as_patron):
     assert reads._known_preference.cache_info().currsize == before
     assert as_patron.get("/books", headers={"Accept": "application/json;q=0.123"}).status_code == 200
     assert reads._known_preference.cache_info().currsize == before + 1
+
+
+def test_its_connections_hold_more_of_a_file(app):
+    with app.app_context():
+        readers = Readers(db.engine)
+        if db.engine.dialect.name != "sqlite":
+            pytest.skip("the server of PostgreSQL holds what is read")
+    with readers.reader() as reader:
+        assert reader.connection.execute("PRAGMA cache_size").fetchone()[0] == -CACHE_KB
+    readers.close()
 
 
 def test_its_connections_cannot_write(app):

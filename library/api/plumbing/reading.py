@@ -13,6 +13,8 @@ from sqlalchemy import Engine, Select, event
 
 # More at once than a worker has threads are not kept.
 MOST_IDLE = 16
+# What such a connection to SQLite may hold of the file.
+CACHE_KB = 8000
 
 
 class Statement:
@@ -132,6 +134,8 @@ class Readers:
         pooled.detach()
         if self._begins:
             connection.execute("PRAGMA query_only=ON")
+            # A page of a list looks at more of the file than SQLite holds in 2 MB.
+            connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
         else:
             connection.autocommit = True
             connection.execute("SET default_transaction_read_only = on")
