@@ -19,6 +19,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
+from library import windows
 from library.config import ConfigurationError
 from library.database import engine_options
 from library.models import Base, Moment
@@ -172,7 +173,7 @@ def _init_storage(app: Flask) -> None:
         settings["RATELIMIT_STORAGE_URI"] = f"redis+{url}" if url.startswith("unix:") else url
         settings["RATELIMIT_STORAGE_OPTIONS"] = {"key_prefix": f"library:{space}:limit"}
     else:
-        settings |= {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 2000, "RATELIMIT_STORAGE_URI": "memory://"}
+        settings |= {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": 2000, "RATELIMIT_STORAGE_URI": windows.URI}
     try:
         cache.init_app(app)
         # Who stands here already looks at no request by itself: nothing is limited but by the gate.

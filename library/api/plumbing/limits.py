@@ -4,14 +4,12 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, Response, current_app, g, request
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter, RateLimiter
 
 from library.api.plumbing.errors import Problem
@@ -22,6 +20,7 @@ from library.models import Role
 from library.rules.api_keys import Holder
 from library.rules.errors import Crowded
 from library.rules.users import refuse_crowd
+from library.windows import Windows
 
 # As some proxies hand an address on, with the port of the connection.
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([^:]*):\d+")
@@ -36,8 +35,7 @@ def _item(text: str) -> RateLimitItem:
     return parse(text)
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(NamedTuple):
     """What a call has left of its share: the share, the calls left of it, seconds until it is full, and whether the
     call itself was within it."""
 
@@ -62,8 +60,9 @@ class Counters:
 
     def __init__(self, settings: Mapping[str, Any], shared: RateLimiter, asked: Storage) -> None:
         self._settings, self._storage = settings, asked
-        self.shared, self.spare = shared, FixedWindowRateLimiter(MemoryStorage())
+        self.shared, self.spare = shared, FixedWindowRateLimiter(Windows())
         self._secret = hashlib.blake2b(settings["SECRET_KEY"].encode()).digest()
+        self._known = lru_cache(maxsize=10_000)(self.counter)
 
     def counted(self, claims: Claims | Holder | None, setting: str, remote: str | None) -> tuple[Left, str] | None:
         """Count a call, and its counter's key; None where no calls are counted.
@@ -75,7 +74,7 @@ class Counters:
         origin = _origin_of(remote, self._settings["TRUSTED_NETWORKS"])
         if origin is None:
             return None
-        item, key = self.counter(*((setting, origin) if claims is None else _account(claims)))
+        item, key = self._known(*((setting, origin) if claims is None else _account(claims)))
         return self.take(item, key), key
 
     def counter(self, setting: str, name: str) -> tuple[RateLimitItem, str]:
