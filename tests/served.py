@@ -105,8 +105,13 @@ class Served:
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def logged(self) -> str:
-        """What the server has written so far."""
-        return Path(self.log.name).read_text()
+        """What the server has written so far, once it writes no more: lines of the log are written in bundles."""
+        log, said, quiet_since = Path(self.log.name), "", time.monotonic()
+        while time.monotonic() < quiet_since + 1:
+            time.sleep(0.05)
+            if log.read_text() != said:
+                said, quiet_since = log.read_text(), time.monotonic()
+        return said
 
     def log_in(self, name: str, password: str) -> str:
         """The access token of an account."""

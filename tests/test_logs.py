@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from served import ROOT, Served
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from library.api.plumbing.logs import Lines
 from library.extensions import db
 from library.logs import told
 
@@ -126,6 +128,43 @@ def test_what_goes_wrong_after_the_view_is_told_without_its_address(migrated, ca
     assert "/library" not in caplog.text.replace(str(ROOT), "")
 
 
+# --- The lines of requests ----------------------------------------------------------------------
+
+
+class Noted:
+    """A stream that remembers what each write brought."""
+
+    def __init__(self) -> None:
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.writes.append(text)
+
+    def flush(self) -> None: ...
+
+
+def test_lines_of_a_moment_are_written_together_and_in_order():
+    stream = Noted()
+    log = Lines(stream)
+    for bundle in range(2):
+        for number in range(1000):
+            log.add(f"line {bundle}.{number}")
+        end = time.monotonic() + 30
+        while "".join(stream.writes).count("\n") < 1000 * (bundle + 1) and time.monotonic() < end:
+            time.sleep(0.01)
+    said = "".join(stream.writes)
+    assert said.splitlines() == [f"line {bundle}.{number}" for bundle in range(2) for number in range(1000)]
+    assert len(stream.writes) < 1000
+
+
+def test_what_was_said_just_now_is_written_when_it_is_flushed():
+    stream = Noted()
+    log = Lines(stream)
+    log.add("the last words")
+    log.flush()
+    assert stream.writes == ["the last words\n"]
+
+
 # --- Through the real server --------------------------------------------------------------------
 
 
@@ -190,3 +229,12 @@ def test_nothing_that_is_sent_stands_in_the_log_or_writes_a_line(server):
     assert "other" in {line["method"] for line in lines}
     assert {"/users/login", "/books", None} <= {line["route"] for line in lines}
     assert said.count("builtins.ValueError") == 3
+
+
+def test_the_last_lines_are_written_before_the_server_ends(new_database, tmp_path):
+    server = Served(tmp_path, new_database(), workers=1, LIBRARY_LOG_REQUESTS="true")
+    for number in range(20):
+        assert server.call("GET", "/health/live", headers={"X-Request-ID": f"last-{number}"}).status == 200
+    server.stop()
+    said = (tmp_path / "server.log").read_text()
+    assert [number for number in range(20) if f'"last-{number}"' not in said] == []

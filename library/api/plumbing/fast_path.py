@@ -6,6 +6,7 @@ does not answer - the application does from the beginning; nothing has happened 
 which it is told.
 """
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ from library.extensions import db
 from library.models import HIGHEST_ID
 from library.rules import access
 
+log = logging.getLogger("library")
 # Headers of a request that ask for more than a plain read.
 UNUSUAL = frozenset(
     {
@@ -80,7 +82,7 @@ class FastPath:
                 found = read.answered(reader, call)
         except Exception as error:  # whatever it is, the application says it, or does better
             if not isinstance(error, self._readers.failure):
-                logs.log.warning("fast path: %s at %s", type(error).__name__, read.path)
+                log.warning("fast path: %s at %s", type(error).__name__, read.path)
             return None
         if found is None:
             return None
@@ -94,7 +96,7 @@ class FastPath:
             found.headers[at] = "Vary", f"{found.headers[at][1]}, Origin"
             found.headers.extend(cors.opened(self._settings["CORS_ORIGINS"], environ.get("HTTP_ORIGIN")).items())
         if self._settings["LOG_REQUESTS"]:
-            logs.log.info(logs.line(request_id, "GET", read.path, found.status, started))
+            self._app.extensions["library_lines"].add(logs.line(request_id, "GET", read.path, found.status, started))
         return found
 
     def _is_open(self, permission: str) -> bool:
