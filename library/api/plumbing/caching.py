@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -29,6 +29,8 @@ KEPT_HEADERS = (
 )
 # Live counts change with every loan: an answer that depends on them is never kept.
 LIVE_PARAMETERS = frozenset({"available"})
+# The names of longer queries are made each time: strangers must not fill the memory.
+LONGEST_KNOWN = 200
 
 
 class Kept:
@@ -68,17 +70,25 @@ def init_app(app: Flask) -> None:
 def kept_key(number: int, actor: Any, media_type: str, path: str, query: str) -> str | None:
     """The key of an answer, or None where it may not be kept.
 
-    `number` is the generation of the catalogue, read in the transaction that reads the rest: so a write on any worker
-    makes a new key.
+    `number` is the generation of the catalogue, read before the rest: so a write on any worker makes a new key, and
+    what is kept may be newer than its key and never older.
     """
+    name = (_named if len(query) > LONGEST_KNOWN else _known_name)(_reader(actor), media_type, path, query)
+    return name and f"{number}:{name}"
+
+
+def _named(reader: str, media_type: str, path: str, query: str) -> str | None:
     parts = query.split("&")
     if not LIVE_PARAMETERS.isdisjoint(map(_name, parts)):
         return None
     # By name only: where a parameter is repeated, the order of its values may tell.
     parts.sort(key=_name)
     # What people look for does not stand in the storage.
-    asked = f"{_reader(actor)}:{media_type}:{path}?{'&'.join(parts)}"
-    return f"{number}:{hashlib.blake2b(asked.encode(), digest_size=20).hexdigest()}"
+    asked = f"{reader}:{media_type}:{path}?{'&'.join(parts)}"
+    return hashlib.blake2b(asked.encode(), digest_size=20).hexdigest()
+
+
+_known_name = lru_cache(maxsize=4000)(_named)
 
 
 def _name(part: str) -> str:

@@ -94,19 +94,14 @@ class Readers:
         self._engine = engine
         self._idle: deque[Reader] = deque()
         self.failure: type[Exception] = engine.dialect.loaded_dbapi.Error
-        self._begins = engine.dialect.name == "sqlite"
         event.listen(engine, "engine_disposed", lambda _: self.close())
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
-        """A connection, and on SQLite one look at the database as it stands: PostgreSQL's looks are by statement."""
+        """A connection; each statement is a look of its own at the database."""
         reader = self._taken()
         try:
-            if self._begins:
-                reader.connection.execute("BEGIN")
             yield reader
-            if self._begins:
-                reader.connection.execute("ROLLBACK")
         except BaseException:
             reader.connection.close()
             self.close()
@@ -132,7 +127,7 @@ class Readers:
         pooled = self._engine.raw_connection()
         connection: Any = pooled.driver_connection
         pooled.detach()
-        if self._begins:
+        if self._engine.dialect.name == "sqlite":
             connection.execute("PRAGMA query_only=ON")
             # A page of a list looks at more of the file than SQLite holds in 2 MB.
             connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
