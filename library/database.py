@@ -1,10 +1,12 @@
 """The one place that begins and commits: engines, their safety settings, and `transaction`."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
+from sqlite3 import SQLITE_BUSY, OperationalError
 from sqlite3 import Connection as SQLiteConnection
 from threading import RLock
 from typing import Any
@@ -13,12 +15,14 @@ from weakref import WeakKeyDictionary
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, bindparam, event, make_url, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from library.models import Author, Book, Branch, Generation, Identifier, ItemType, Subject
 from library.rules.sentences import CONNECTION
 
 WRITES, PATIENCE = "library_writes", "library_patience"
+# Seconds after which a writer looks again whether it is its turn, and how often before it is less eager.
+LOOK, LATER, EAGER = 0.0005, 0.005, 100
 CATALOGUE = "catalogue"
 # A change of one of these makes every kept page of the catalogue stale.
 CATALOGUE_TABLES = (Book, Author, Subject, Identifier, Branch, ItemType)
@@ -74,9 +78,38 @@ def _close_to_others(connection: SQLiteConnection) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # The driver's own BEGIN is off: it comes too late for a read and asks for no write lock. A writer takes the
     # lock before its first look, so that writers queue instead of failing half-way.
-    if connection.dialect.name == "sqlite":
-        writes = connection.get_execution_options().get(WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.dialect.name != "sqlite":
+        return
+    options = connection.get_execution_options()
+    patience = options.get(PATIENCE)
+    if not options.get(WRITES):
+        connection.exec_driver_sql("BEGIN")
+    elif patience is None or not _begun_to_write(connection.connection.driver_connection, patience):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begun_to_write(driver: Any, patience: float) -> bool:
+    """Whether the write lock was taken within so many seconds.
+
+    Who waits in SQLite looks again after ever longer pauses, of a tenth of a second in the end, and beside a busy
+    process hardly ever at the right moment.
+    """
+    end, looks = time.monotonic() + patience, 0
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while time.monotonic() < end:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != SQLITE_BUSY:
+                    return False
+                looks += 1
+                time.sleep(LOOK if looks < EAGER else LATER)
+            else:
+                return True
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
+    return False
 
 
 @contextmanager
@@ -86,6 +119,8 @@ def transaction(session: Session, write: bool, keep: bool = True) -> Iterator[No
     A write commits at the end of the block and rolls back where the block raises; a read always rolls back, and so
     does a write that shall not be kept, a preview.
     """
+    if isinstance(session, scoped_session):
+        session = session()
     with _in_line(session.get_bind()) if write else nullcontext():
         session.info[CONNECTION] = session.connection(execution_options={WRITES: write})
         try:
