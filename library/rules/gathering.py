@@ -166,7 +166,7 @@ class Gathering:
     def of(self, session: Session, **values: Any) -> Any:
         """What there is, each part under its name; None where the one row is not there."""
         session.flush()
-        text = self._sentence.run(connection_of(session), values).scalar()
+        text = self._sentence.scalar(connection_of(session), values)
         if text is None:
             return None
         found = zip(self._parts, json.loads(text), strict=True)

@@ -50,8 +50,8 @@ def lock_lending(session: Session, barcode: str, card_barcode: str | None) -> tu
     if stand_in_line(session):
         return barcode, card_barcode
     connection = connection_of(session)
-    patron = _PATRON.run(connection, {"card": card_barcode}).scalar()
-    copy = _COPY.run(connection, {"barcode": barcode}).scalar()
+    patron = _PATRON.scalar(connection, {"card": card_barcode})
+    copy = _COPY.scalar(connection, {"barcode": barcode})
     return barcode if copy else None, card_barcode if patron else None
 
 
@@ -59,7 +59,7 @@ def lock_return(session: Session, barcode: str) -> str | None:
     """Lock who paid for the copy while it was lost, the queue of its book, the copy and its open loan."""
     if stand_in_line(session):
         return barcode
-    copy = _BROUGHT.run(connection_of(session), {"barcode": barcode}).scalar()
+    copy = _BROUGHT.scalar(connection_of(session), {"barcode": barcode})
     # A statement of its own: while the others were waited for, the copy may have been lent.
     _LOAN.run(connection_of(session), {"barcode": barcode})
     return barcode if copy else None

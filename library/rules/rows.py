@@ -88,7 +88,7 @@ def insert_row(session: Session, table: type[Noun], **values: Any) -> Noun:
             values[name] = None if default is None else default.arg(None) if default.is_callable else default.arg
     connection = connection_of(session)
     is_told = connection.dialect.name == "sqlite"
-    key: Any = write.run(connection, values).lastrowid if is_told else write_and_tell.run(connection, values).scalar()
+    key: Any = write.run(connection, values).lastrowid if is_told else write_and_tell.scalar(connection, values)
     row: Any = _mapper(table).class_manager.new_instance()
     row.__dict__.update(values, id=key)
     # As after a flush: a roll-back takes it out of the session.

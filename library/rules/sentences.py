@@ -1,8 +1,8 @@
-"""Sentences: statements as the driver takes them, made once; what SQLAlchemy does for each run costs more than most."""
+"""Sentences: statements made once and run on the driver; what SQLAlchemy does for each run costs more than most."""
 
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.orm import Session
 
 # What `transaction` leaves in the session while it lasts.
@@ -16,8 +16,18 @@ class Sentence:
         self._statement = statement
         self._made: dict[str, Any] = {}
 
-    def run(self, connection: Connection, values: dict[str, Any]) -> CursorResult[Any]:
-        """Run it with the values of its named parameters."""
+    def scalar(self, connection: Connection, values: dict[str, Any]) -> Any:
+        """The first value of the first row, None where there is none."""
+        cursor = self.run(connection, values)
+        row = cursor.fetchone()
+        cursor.close()
+        return None if row is None else row[0]
+
+    def run(self, connection: Connection, values: dict[str, Any]) -> Any:
+        """Run it with the values of its named parameters, in the transaction at hand: the driver's cursor.
+
+        What the driver raises is raised as SQLAlchemy has it, and who listens to the connection hears of it.
+        """
         made = self._made.get(connection.dialect.name)
         if made is None:
             made = self._made[connection.dialect.name] = self._make(connection.dialect)
@@ -26,7 +36,15 @@ class Sentence:
         for name, process in wanted:
             value = values[name]
             given[name] = process(value) if process is not None else value
-        return connection.exec_driver_sql(sql, given if order is None else tuple(map(given.__getitem__, order)))
+        parameters: Any = given if order is None else tuple(map(given.__getitem__, order))
+        cursor = connection.connection.cursor()
+        try:
+            for listen in connection.dispatch.before_cursor_execute:
+                listen(connection, cursor, sql, parameters, None, False)
+            cursor.execute(sql, parameters)
+        except connection.dialect.loaded_dbapi.Error as error:
+            connection._handle_dbapi_exception(error, sql, parameters, cursor, None)
+        return cursor
 
     def _make(self, dialect: Dialect) -> Any:
         made: Any = self._statement.compile(dialect=dialect)

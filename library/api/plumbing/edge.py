@@ -167,6 +167,8 @@ def _read_body() -> Body:
 
 def _refuse_depth(text: str) -> None:
     """Raise ValueError for a body nested deeper than 32; brackets inside strings do not count. One pass."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return
     depth, in_string = 0, False
     for match in _SIGNS.finditer(text):
         sign = match[0]

@@ -21,6 +21,7 @@ from library.api.plumbing.sql_json import NotInSql, Rendering, rendering_of
 from library.models import Base
 
 PRIVATE = "private, no-store"
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Shape(Protocol):
@@ -98,7 +99,7 @@ class Unread:
 
 def dump_json(value: Any) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 def tag_of(body: bytes, version: int = 0) -> str:
