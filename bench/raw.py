@@ -16,7 +16,6 @@ import orjson
 
 from bench import desk
 from bench.statements import POSTGRESQL, SQLITE, Statements
-from library.api.plumbing.reading import CACHE_KB
 from library.rules import words
 
 URL, SECRET = os.environ.get("BENCH_DATABASE_URL", ""), os.environ.get("BENCH_SECRET", "")
@@ -47,8 +46,8 @@ def connect_sqlite() -> sqlite3.Connection:
     path = URL.removeprefix("sqlite:///")
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False, cached_statements=256)
     pragmas = ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON", "recursive_triggers=ON")
-    # What the library gives its connections that read.
-    pragmas += (f"cache_size=-{CACHE_KB}",)
+    # As many KB as the library gives its connections that read.
+    pragmas += ("cache_size=-8000",)
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
     return connection
