@@ -78,7 +78,9 @@ def kinds(database: str) -> list[Kind]:
 
 def environment(database: str, folder: Path, **settings: str) -> dict[str, str]:
     """What a process of ours or of a peer finds in its environment, and nothing of the settings around."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("LIBRARY_", "FLASK_"))}
+    # A start finds compiled what an earlier one has compiled, whatever is usual here.
+    strange = ("LIBRARY_", "FLASK_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
     return inherited | {
         "PYTHONPATH": str(ROOT),
         "BENCH_DATABASE_URL": database,

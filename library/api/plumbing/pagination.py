@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import marshmallow as ma
 from flask import Response, current_app, g
@@ -161,7 +161,7 @@ def _step(source: Source, cursor: str, size: int) -> tuple[list[Any], Mapping[st
     if len(found) == len(rows):
         return rows, {}
     onward = cursors.written(rows[-1], source.order, source.asked)
-    return rows, {"X-Next-Cursor": onward, "Link": _links(source.asked.place, {"next": [("cursor", onward)]}, size)}
+    return rows, {"X-Next-Cursor": onward, "Link": _links(source.asked.place, {"next": ("cursor", onward)}, size)}
 
 
 def _page(source: Source, page: int, size: int) -> tuple[list[Any], Mapping[str, str]]:
@@ -189,10 +189,10 @@ def _headers(place: str, page: int, size: int, total: int, deepest: int, onward:
         "next": page + 1 if page < reachable else 0,
         "last": pages if exact and pages == reachable else 0,
     }
-    links: dict[str, list[tuple[str, Any]]]
-    links = {relation: [("page", number)] for relation, number in numbers.items() if number}
+    links: dict[str, tuple[str, Any]]
+    links = {relation: ("page", number) for relation, number in numbers.items() if number}
     if onward is not None:
-        links["next"] = [("cursor", onward)]
+        links["next"] = "cursor", onward
     meta: dict[str, Any] = {"total": total, "total_is": "exact" if exact else "at_least", "page": page}
     if exact:
         meta["total_pages"] = pages
@@ -208,9 +208,9 @@ def _headers(place: str, page: int, size: int, total: int, deepest: int, onward:
     return headers
 
 
-def _links(place: str, relations: Mapping[str, list[tuple[str, Any]]], size: int) -> str:
+def _links(place: str, relations: Mapping[str, tuple[str, Any]], size: int) -> str:
     """The addresses of other parts of a list, which begin alike."""
     return ", ".join(
-        f'<{place}{urlencode([*where, ("page_size", size)])}>; rel="{relation}"'
-        for relation, where in relations.items()
+        f'<{place}{name}={quote_plus(str(where))}&page_size={size}>; rel="{relation}"'
+        for relation, (name, where) in relations.items()
     )
