@@ -33,15 +33,21 @@ def _held(key: Any, *scanned: Any, after: CTE | None = None) -> Select[Any]:
     return held if after is None else held.where(select(func.count()).select_from(after).scalar_subquery() >= 0)
 
 
-def _held_copy(after: CTE | None = None) -> Sentence:
-    """The copy that was scanned, locked behind the queue of its book."""
+def _held_copy(after: CTE) -> Select[Any]:
+    """The copy that was scanned, locked behind others and the queue of its book."""
     queue = _held(Book.id, Copy.book_id == Book.id, _BARCODE, after=after)
-    return Sentence(_held(Copy.id, _BARCODE, after=queue.cte()))
+    return _held(Copy.id, _BARCODE, after=queue.cte())
+
+
+def _lending() -> Sentence:
+    """The patron and the copy that were scanned, locked one after the other."""
+    patron = _held(User.id, _CARD).cte()
+    return Sentence(select(select(patron.c.id).scalar_subquery(), _held_copy(after=patron).scalar_subquery()))
 
 
 _LOST = select(Loan.patron_id).join(Copy, Copy.id == Loan.copy_id).where(_BARCODE, Loan.lost_at.is_not(None))
-_PATRON, _COPY = Sentence(_held(User.id, _CARD)), _held_copy()
-_BROUGHT = _held_copy(_held(User.id, User.id.in_(_LOST)).cte())
+_LENDING = _lending()
+_BROUGHT = Sentence(_held_copy(after=_held(User.id, User.id.in_(_LOST)).cte()))
 _LOAN = Sentence(_held(Loan.id, Loan.copy_id == Copy.id, Loan.closed_at.is_(None), _BARCODE))
 
 
@@ -49,9 +55,7 @@ def lock_lending(session: Session, barcode: str, card_barcode: str | None) -> tu
     """Lock the patron, the queue of the copy's book and the copy, and look at them afterwards; None for what is not."""
     if stand_in_line(session):
         return barcode, card_barcode
-    connection = connection_of(session)
-    patron = _PATRON.scalar(connection, {"card": card_barcode})
-    copy = _COPY.scalar(connection, {"barcode": barcode})
+    patron, copy = _LENDING.row(connection_of(session), {"card": card_barcode, "barcode": barcode})
     return barcode if copy else None, card_barcode if patron else None
 
 

@@ -18,10 +18,15 @@ class Sentence:
 
     def scalar(self, connection: Connection, values: dict[str, Any]) -> Any:
         """The first value of the first row, None where there is none."""
+        row = self.row(connection, values)
+        return None if row is None else row[0]
+
+    def row(self, connection: Connection, values: dict[str, Any]) -> Any:
+        """The first row, None where there is none."""
         cursor = self.run(connection, values)
         row = cursor.fetchone()
         cursor.close()
-        return None if row is None else row[0]
+        return row
 
     def run(self, connection: Connection, values: dict[str, Any]) -> Any:
         """Run it with the values of its named parameters, in the transaction at hand: the driver's cursor.
