@@ -20,9 +20,12 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from library.models import Author, Book, Branch, Generation, Identifier, ItemType, Subject
 from library.rules.sentences import CONNECTION
 
-WRITES, PATIENCE = "library_writes", "library_patience"
+WRITES, PATIENCE, BATCHES = "library_writes", "library_patience", "library_batches"
 # Seconds after which a writer looks again whether it is its turn, and how often before it is less eager.
 LOOK, LATER, EAGER = 0.0005, 0.005, 100
+# A batch of an import changes some 6 MB of a full SQLite file. With less in memory its pages are written out in its
+# midst and read again; and what its savepoint would bring back goes through a file unless it is told not to.
+ROOM_FOR_BATCHES = ("cache_size=-16000", "temp_store=MEMORY")
 CATALOGUE = "catalogue"
 # A change of one of these makes every kept page of the catalogue stale.
 CATALOGUE_TABLES = (Book, Author, Subject, Identifier, Branch, ItemType)
@@ -81,35 +84,43 @@ def _begin_sqlite(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":
         return
     options = connection.get_execution_options()
-    patience = options.get(PATIENCE)
+    for pragma in ROOM_FOR_BATCHES if options.get(BATCHES) else ():
+        connection.exec_driver_sql(f"PRAGMA {pragma}")
     if not options.get(WRITES):
         connection.exec_driver_sql("BEGIN")
-    elif patience is None or not _begun_to_write(connection.connection.driver_connection, patience):
+    elif PATIENCE in options:
+        _begin_to_write(connection, options[PATIENCE])
+    else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begun_to_write(driver: Any, patience: float) -> bool:
-    """Whether the write lock was taken within so many seconds.
+def _begin_to_write(connection: Connection, patience: float) -> None:
+    """Take the write lock within so many seconds.
 
     Who waits in SQLite looks again after ever longer pauses, of a tenth of a second in the end, and beside a busy
     process hardly ever at the right moment.
     """
+    driver: Any = connection.connection.driver_connection
     end, looks = time.monotonic() + patience, 0
     driver.execute("PRAGMA busy_timeout=0")
     try:
-        while time.monotonic() < end:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != SQLITE_BUSY:
-                    return False
-                looks += 1
-                time.sleep(LOOK if looks < EAGER else LATER)
-            else:
-                return True
+        while time.monotonic() < end and not _takes_lock(driver):
+            looks += 1
+            time.sleep(LOOK if looks < EAGER else LATER)
+        if not driver.in_transaction:
+            # What stands in the way is told as of any statement.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
-    return False
+
+
+def _takes_lock(driver: Any) -> bool:
+    """Whether the wait is over: the lock is taken, or it is not another writer that is in the way."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        return error.sqlite_errorcode & 0xFF != SQLITE_BUSY
+    return True
 
 
 @contextmanager
@@ -117,12 +128,13 @@ def transaction(session: Session, write: bool, keep: bool = True) -> Iterator[No
     """Run a block in one transaction; `write` decides before the first statement.
 
     A write commits at the end of the block and rolls back where the block raises; a read always rolls back, and so
-    does a write that shall not be kept, a preview.
+    does a write that shall not be kept, a preview. A session whose info has BATCHES is given more memory.
     """
     if isinstance(session, scoped_session):
         session = session()
     with _in_line(session.get_bind()) if write else nullcontext():
-        session.info[CONNECTION] = session.connection(execution_options={WRITES: write})
+        options = {WRITES: write, BATCHES: session.info.get(BATCHES, False)}
+        session.info[CONNECTION] = session.connection(execution_options=options)
         try:
             yield
             if write and keep:

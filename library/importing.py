@@ -10,7 +10,7 @@ from typing import IO, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from library.database import CATALOGUE, count_change, transaction
+from library.database import BATCHES, CATALOGUE, count_change, transaction
 from library.exchange.readers import Format, Progress, Source, check_books, read_records
 from library.exchange.records import FormatError, RecordFault
 from library.exchange.rosters import check_roster, read_roster
@@ -65,6 +65,9 @@ class Intake:
     # A dry run takes every batch back, so it must remember by itself what an earlier batch would have written: the
     # keys of the whole file, some 200 bytes a record.
     would_be_known: set[Any] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.session.info[BATCHES] = True
 
     def take(self, batch: Sequence[Item]) -> list[Result]:
         """Take in one batch, all of it or nothing; what became of each record, in their order."""

@@ -13,6 +13,7 @@ LONGEST_FIELD = 9_999  # the four digits of its length in the directory allow no
 NEW_LEADER = "00000nam a2200000   4500"
 SUBFIELD = "\x1f"
 
+_SUBFIELDS = re.compile(f"{SUBFIELD}([^{SUBFIELD}])([^{SUBFIELD}]*)")
 _ENTRY_LENGTH = 12
 _ENTRY = re.compile(r"(...)(....)(.....)")
 _DIRECTORY = re.compile(rb"(?:[0-9A-Za-z]{3}[0-9]{9})+")
@@ -28,33 +29,23 @@ class Unreadable(Exception):
 class SeenField:
     """A field to be looked at, with as much of pymarc's own as that takes: it is cheaper to make."""
 
-    __slots__ = ("_parts", "data", "tag")
+    __slots__ = ("data", "subfields", "tag")
 
     def __init__(self, tag: str, text: str) -> None:
         self.tag = tag
         self.data = text
-        self._parts = text.split(SUBFIELD)
+        # Pairs of a code and a value, as pymarc's are.
+        self.subfields: list[tuple[str, str]] = _SUBFIELDS.findall(text)
 
     @property
     def indicator1(self) -> str:
         """The first indicator, "" where there is none."""
-        return self._parts[0][:1]
+        return self.data[:1].rstrip(SUBFIELD)
 
     @property
     def indicator2(self) -> str:
         """The second one, likewise."""
-        return self._parts[0][1:2]
-
-    def get_subfields(self, *codes: str) -> list[str]:
-        """The values of the subfields of these codes, in the order in which they stand."""
-        return [part[1:] for part in self._parts[1:] if part[:1] in codes]
-
-    def get(self, code: str, default: str) -> str:
-        """The value of the first subfield of that code."""
-        return next((part[1:] for part in self._parts[1:] if part[:1] == code), default)
-
-    def __contains__(self, code: str) -> bool:
-        return any(part[:1] == code for part in self._parts[1:])
+        return self.data[:2].partition(SUBFIELD)[0][1:]
 
 
 @dataclass(slots=True)
@@ -162,8 +153,8 @@ def _raw_fields(frame: bytes) -> tuple[list[tuple[str, bytes]], bool]:
         raise Unreadable("the record holds no fields")
     directory = frame[LEADER_LENGTH : base - 1]
     *values, rest = frame[base:-1].split(END_OF_FIELD)
-    if not rest and _DIRECTORY.fullmatch(directory):
-        fields = _fields_by_directory(directory.decode("ascii"), values)
+    if not rest:
+        fields = _fields_in_order(directory, values) or _fields_by_directory(directory, values)
         if fields:
             return fields, frame[:5] + frame[10:17] + frame[20:24] == b"%05d22%05d4500" % (len(frame), base)
     tags = [directory[start : start + 3] for start in range(0, len(directory), _ENTRY_LENGTH)]
@@ -174,26 +165,33 @@ def _raw_fields(frame: bytes) -> tuple[list[tuple[str, bytes]], bool]:
     return [(tag.decode("ascii"), value) for tag, value in zip(tags, values, strict=True)], False
 
 
-def _fields_by_directory(directory: str, values: list[bytes]) -> list[tuple[str, bytes]]:
+def _fields_in_order(directory: bytes, values: list[bytes]) -> list[tuple[str, bytes]]:
+    """The fields where they stand in the order of the directory, as nearly always; else none at all."""
+    if len(directory) != _ENTRY_LENGTH * len(values) or not directory.isalnum():
+        return []
+    entries, fields, at, start = directory.decode("ascii"), [], 0, 0
+    for value in values:
+        length = len(value) + 1
+        # Length and place stand in the digits of one number.
+        number = entries[at + 3 : at + 12]
+        if not number.isdigit() or int(number) != length * 100_000 + start:
+            return []
+        fields.append((entries[at : at + 3], value))
+        start += length
+        at += _ENTRY_LENGTH
+    return fields
+
+
+def _fields_by_directory(directory: bytes, values: list[bytes]) -> list[tuple[str, bytes]]:
     """The fields to which the directory points; none at all as soon as one entry does not point at a whole field."""
-    entries = range(0, len(directory), _ENTRY_LENGTH)
-    if len(entries) == len(values):
-        # Most records have their fields in the order of the directory.
-        start, fields = 0, []
-        for at, value in zip(entries, values, strict=True):
-            length = len(value) + 1
-            if int(directory[at + 3 : at + _ENTRY_LENGTH]) != length * 100_000 + start:
-                break
-            fields.append((directory[at : at + 3], value))
-            start += length
-        else:
-            return fields
+    if not _DIRECTORY.fullmatch(directory):
+        return []
     value_at, start = {}, 0
     for value in values:
         value_at[start] = value
         start += len(value) + 1
     fields = []
-    for tag, length, place in _ENTRY.findall(directory):
+    for tag, length, place in _ENTRY.findall(directory.decode("ascii")):
         found = value_at.get(int(place))
         if found is None or len(found) + 1 != int(length):
             return []

@@ -1,7 +1,7 @@
 """MARC 21: which field of a record says what, as tables, and the reading of files in ISO 2709."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import cast
@@ -109,12 +109,12 @@ def to_book_record(record: AnyRecord, source: bytes | None = None) -> BookRecord
         publisher=cut(marks.strip(marks.balance(_publication(fields, "b"))), LIMITS["publisher"]),
         year=_year(fixed[7:11], year_text),
         year_text=cut(marks.strip_date(marks.balance(year_text)), LIMITS["year_text"]),
-        edition=cut(marks.strip(_first(fields, "250", "a")), LIMITS["edition"]),
+        edition=cut(marks.strip(_first(fields.get("250", ()), "a")), LIMITS["edition"]),
         language=fixed[35:38] if _LANGUAGE.fullmatch(fixed, 35, 38) else "",
-        pages=_pages(_first(fields, "300", "a")),
+        pages=_pages(_first(fields.get("300", ()), "a")),
         series=cut(_series(fields, marks), LIMITS["series"]),
         subjects=_subjects(record, marks),
-        description=cut(clean(_first(fields, "520", "a")), LIMITS["description"]),
+        description=cut(clean(_first(fields.get("520", ()), "a")), LIMITS["description"]),
         identifiers=_identifiers(fields),
         control_number=_control_number(fields),
         source_format="marc21",
@@ -124,18 +124,15 @@ def to_book_record(record: AnyRecord, source: bytes | None = None) -> BookRecord
 
 @dataclass(frozen=True)
 class Punctuation:
-    """Whether the texts of a record end in ISBD punctuation, which is then taken off, or are bare (leader/18)."""
+    """Whether the texts of a record end in ISBD punctuation, which `strip` takes off, or are bare (leader/18)."""
 
     is_bare: bool
+    strip: Callable[[str], str]
 
     @classmethod
     def of(cls, record: AnyRecord) -> "Punctuation":
         """What the record says of itself: c and n stand for punctuation left out."""
         return _BARE if record.leader[18] in ("c", "n") else _PUNCTUATED
-
-    def strip(self, text: str) -> str:
-        """Clean a text and take its punctuation off."""
-        return clean(text) if self.is_bare else strip_isbd(text)
 
     def strip_date(self, text: str) -> str:
         """The same for a date, whose period never belongs to a word."""
@@ -147,7 +144,7 @@ class Punctuation:
 
     def strip_heading(self, text: str) -> str:
         """A heading without its punctuation, and without the remark that LC left on those of its card catalogue."""
-        return self.strip(text.replace("[from old catalog]", ""))
+        return self.strip(text.replace("[from old catalog]", "") if "[" in text else text)
 
     def strip_dates(self, text: str) -> str:
         """The dates of a heading without the brackets around them."""
@@ -155,7 +152,7 @@ class Punctuation:
         return text if self.is_bare else text.strip("(),: ")
 
 
-_BARE, _PUNCTUATED = Punctuation(True), Punctuation(False)
+_BARE, _PUNCTUATED = Punctuation(True, clean), Punctuation(False, strip_isbd)
 
 
 def _read_frame(position: int, frame: bytes) -> BookRecord | RecordFault:
@@ -171,11 +168,16 @@ def _control(fields: Fields, tag: str) -> str:
     return (fields[tag][0].data or "") if tag in fields else ""
 
 
-def _first(fields: Fields, tag: str, code: str) -> str:
-    """The first subfield of that code in all fields of that tag that holds more than blanks."""
-    for field in fields.get(tag, ()):
-        for value in field.get_subfields(code):
-            if value.strip():
+def _values(field: AnyField, codes: str) -> list[str]:
+    """The values of the subfields of these codes, in the order in which they stand."""
+    return [value for code, value in field.subfields if code in codes]
+
+
+def _first(fields: Iterable[AnyField], code: str) -> str:
+    """The first subfield of that code in some fields that holds more than blanks."""
+    for field in fields:
+        for one, value in field.subfields:
+            if one == code and value.strip():
                 return value
     return ""
 
@@ -192,12 +194,12 @@ def _titles(fields: Fields, marks: Punctuation) -> tuple[str, str]:
         return "", ""
     field = fields["245"][0]
     title = ""
-    for part in field.get_subfields("a", "n", "p"):
+    for part in _values(field, "anp"):
         part = clean(part) if marks.is_bare else clean(part).rstrip(" /:;=")
         joint = "" if not title else " " if title[-1] in ".,:;!?" else ". "
         title += joint + part if part else ""
-    has_main_title = any(clean(value) for value in field.get_subfields("a"))
-    return (marks.strip(title) if has_main_title else ""), marks.strip(" ".join(field.get_subfields("b")))
+    has_main_title = any(map(clean, _values(field, "a")))
+    return (marks.strip(title) if has_main_title else ""), marks.strip(" ".join(_values(field, "b")))
 
 
 def _material_type(record: AnyRecord) -> str:
@@ -219,11 +221,12 @@ def _contributors(record: AnyRecord, marks: Punctuation) -> list[ContributorReco
 def contributors_of(field: AnyField, marks: Punctuation) -> list[ContributorRecord]:
     """Who stands in a field, once a role; headings with a title ($t) or of a part (7xx, indicator 2) are works."""
     kind, name_codes, relator_codes, default = CONTRIBUTORS[field.tag]
-    name = cut(marks.strip_heading(" ".join(field.get_subfields(*name_codes))), LIMITS["name"])
-    if not name or "t" in field or (field.tag[0] == "7" and field.indicator2 == "2"):
+    name = cut(marks.strip_heading(" ".join(_values(field, name_codes))), LIMITS["name"])
+    if not name or _values(field, "t") or (field.tag[0] == "7" and field.indicator2 == "2"):
         return []
-    dates = cut(marks.strip_dates(field.get("d", "")), LIMITS["dates"])
-    roles = _roles(field.get_subfields(*relator_codes)) or [default]
+    dates = cut(marks.strip_dates("".join(_values(field, "d")[:1])), LIMITS["dates"])
+    relators = _values(field, relator_codes)
+    roles = (relators and _roles(relators)) or [default]
     return [ContributorRecord(name, role, kind, dates) for role in roles]
 
 
@@ -239,9 +242,7 @@ def _publication(fields: Fields, code: str) -> str:
     """A subfield of the publication: 264 with indicator 1, else 260; for the date ($c) any other 264 as well."""
     statements = fields.get("264", [])
     places = [field for field in statements if field.indicator2 == "1"] + fields.get("260", [])
-    if code == "c":
-        places += statements
-    return next((value for field in places for value in field.get_subfields(code) if value.strip()), "")
+    return _first(places + statements if code == "c" else places, code)
 
 
 def _year(date: str, year_text: str) -> int | None:
@@ -263,8 +264,8 @@ def _series(fields: Fields, marks: Punctuation) -> str:
 
 def series_of(field: AnyField, marks: Punctuation) -> str:
     """Title of a series and the number in it, "" without a title."""
-    title = marks.strip(" ".join(field.get_subfields(*SERIES[field.tag])))
-    number = marks.strip(field.get("v", ""))
+    title = marks.strip(" ".join(_values(field, SERIES[field.tag])))
+    number = marks.strip("".join(_values(field, "v")[:1]))
     return f"{title} ; {number}" if title and number else title
 
 
@@ -277,7 +278,7 @@ def subject_of(field: AnyField, marks: Punctuation) -> str:
     """A heading and its subdivisions in the order in which they stand, "" where the field is none that counts."""
     if field.tag not in SUBJECT_TAGS or field.indicator2 not in SUBJECT_SOURCES:
         return ""
-    parts = [" ".join(field.get_subfields(*SUBJECT_HEADING)), *field.get_subfields(*SUBJECT_DIVISIONS)]
+    parts = [" ".join(_values(field, SUBJECT_HEADING)), *_values(field, SUBJECT_DIVISIONS)]
     return cut(" -- ".join(filter(None, map(marks.strip_heading, parts))), LIMITS["subject"])
 
 
@@ -295,5 +296,5 @@ def numbers_of(field: AnyField) -> list[str]:
     """The valid identifiers of a field, in their normalised form."""
     if field.tag not in _FORMS or (field.tag == "024" and field.indicator1 != "8"):
         return []
-    numbers_found = map(_FORMS[field.tag], map(clean, field.get_subfields("a")))
+    numbers_found = map(_FORMS[field.tag], map(clean, _values(field, "a")))
     return [cut(number, LIMITS["identifier"]) for number in numbers_found if number]

@@ -2,7 +2,10 @@
 
 import re
 import unicodedata
+from operator import mul
 
+# What a digit counts in a sum.
+_VALUES = {str(digit): digit for digit in range(10)} | {"X": 10}
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _ISBN = re.compile(r"(?<![0-9])[0-9][0-9-]{8,15}[0-9Xx](?![0-9])")
 _ISSN = re.compile(r"(?<![0-9])([0-9]{4})-?([0-9]{3}[0-9Xx])(?![0-9])")
@@ -64,9 +67,10 @@ def lccn(text: str) -> str:
     not made of letters and digits alone is none.
     """
     number = "".join(text.split()).partition("/")[0].translate(_DASHES).lower()
-    match = _HYPHENED_LCCN.fullmatch(number)
-    number = match.group(1) + match.group(2).rjust(6, "0") if match else number.replace("-", "")
-    return number if re.fullmatch("[0-9a-z]{1,100}", number) else ""
+    if "-" in number:
+        match = _HYPHENED_LCCN.fullmatch(number)
+        number = match.group(1) + match.group(2).rjust(6, "0") if match else number.replace("-", "")
+    return number if number.isascii() and number.isalnum() and len(number) <= 100 else ""
 
 
 def oclc(text: str) -> str:
@@ -77,5 +81,4 @@ def oclc(text: str) -> str:
 
 def _weighted_sum(digits: str) -> int:
     """The sum that ISBN-10 and ISSN both divide by eleven: the last digit counts once, the one before it twice, …"""
-    values = [10 if digit == "X" else int(digit) for digit in digits]
-    return sum(value * weight for weight, value in enumerate(reversed(values), 1))
+    return sum(map(mul, map(_VALUES.__getitem__, digits), range(len(digits), 0, -1)))

@@ -54,7 +54,9 @@ def strip_period(text: str) -> str:
         return text
     if text[-2:-1] in _CLOSERS:
         return text[:-1]
-    word = _WORD_ENDS.split(text[:-1].rpartition(" ")[2])[-1]
+    word = text[:-1].rpartition(" ")[2]
+    if not word.isalpha():
+        word = _WORD_ENDS.split(word)[-1]
     is_initial = len(word) == 1 and word.isalpha()
     if is_initial or "." in word or word.casefold() in ABBREVIATIONS:
         return text

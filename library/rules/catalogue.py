@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -130,7 +131,7 @@ def book_words(book: Book) -> str:
 
 def indexed_words(texts: Iterable[str | None], *more: Iterable[str]) -> str:
     """The words of a book's own texts, its contributors, subjects and identifiers, in that order."""
-    return words.index_words([*texts, *(text for group in more for text in group)])
+    return words.index_words(chain(texts, *more))
 
 
 def find_books(session: Session, q: str | None = None, **filters: Any) -> Select[Any]:

@@ -20,7 +20,11 @@ _LETTERS = str.maketrans(
 _SILENT = frozenset("'’‘ʼʻʹʺʾʿ")
 _ISBN = re.compile(r"(?<![\w-])(?:\d-?){9}[\dXx](?![\w-])|(?<![\w-])(?:\d-?){12}\d(?![\w-])")
 _LANGUAGES = re.compile(r"(?<=\b[a-zA-Z])(\+\+|#)(?!\w)")
+# All that has hyphens of an ISBN has one behind a digit, and that is quickly seen.
+_MAYBE_ISBN = re.compile(r"\d-")
 _PLAIN_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[^\W_]+")
+_NOT_PLAIN = re.compile(r"[^\x00-\x7f]")
 # Texts up to here are remembered with their words.
 _LONGEST_KNOWN = 200
 _NAMED_SIGNS = {"++": "plusplus", "#": "sharp"}
@@ -43,16 +47,19 @@ def _cut(text: str) -> tuple[str, ...]:
     if not text.isascii():
         # An accent may be typed as one sign or as two.
         text = unicodedata.normalize("NFKC", text)
-    if "-" in text:
+    if "-" in text and _MAYBE_ISBN.search(text):
         text = _ISBN.sub(lambda match: match[0].replace("-", ""), text)
     if "+" in text or "#" in text:
         text = _LANGUAGES.sub(lambda match: _NAMED_SIGNS[match[1]], text)
     if text.isascii():
-        return tuple([word[:LONGEST_WORD] for word in _PLAIN_WORD.findall(text.lower().replace("'", ""))])
-    text = unicodedata.normalize("NFKD", text).casefold().translate(_LETTERS)
-    text = unicodedata.normalize("NFKD", text)
-    letters = "".join(map(_sign, text))
-    return tuple([word[:LONGEST_WORD] for word in letters.split()])
+        found = _PLAIN_WORD.findall(text.lower().replace("'", ""))
+    else:
+        text = unicodedata.normalize("NFKD", text).casefold().translate(_LETTERS)
+        text = unicodedata.normalize("NFKD", text).replace("'", "")
+        found = _WORD.findall(_NOT_PLAIN.sub(lambda match: _sign(match[0]), text))
+    if len(text) > LONGEST_WORD:
+        found = [word[:LONGEST_WORD] for word in found]
+    return tuple(found)
 
 
 _known_words = lru_cache(maxsize=2048)(_cut)

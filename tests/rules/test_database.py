@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, event, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from library import database
-from library.database import CATALOGUE, count_change, engine_options, generation, make_session, transaction
+from library.database import BATCHES, CATALOGUE, count_change, engine_options, generation, make_session, transaction
 from library.models import Branch, Generation, IdentifierScheme, Subject, User
 from library.rules import catalogue, changes, lending, returns
 from library.rules.desk import Desk
@@ -317,3 +317,15 @@ def test_parallel_writers_of_the_catalogue_are_all_counted(session, engine, numb
 
     assert at_once([lambda name=name: write(f"S{name}") for name in range(12)]) == [None] * 12
     assert number() == 12
+
+
+def test_a_session_that_takes_batches_in_keeps_them_in_memory(session, on_postgres):
+    """Also where the connection has looked at what is temporary, which it may not change within a transaction."""
+    if on_postgres:
+        pytest.skip("it has a server's memory")
+    session.info[BATCHES] = True
+    for _ in range(2):
+        with transaction(session, write=True):
+            session.execute(text("SELECT count(*) FROM sqlite_temp_master"))
+            assert session.scalar(text("PRAGMA cache_size")) == -16000
+            assert session.scalar(text("PRAGMA temp_store")) == 2
