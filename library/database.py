@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from sqlite3 import SQLITE_BUSY, OperationalError
+from sqlite3 import SQLITE_BUSY, DatabaseError
 from sqlite3 import Connection as SQLiteConnection
 from threading import RLock
 from typing import Any
@@ -118,7 +118,7 @@ def _takes_lock(driver: Any) -> bool:
     """Whether the wait is over: the lock is taken, or it is not another writer that is in the way."""
     try:
         driver.execute("BEGIN IMMEDIATE")
-    except OperationalError as error:
+    except DatabaseError as error:
         return error.sqlite_errorcode & 0xFF != SQLITE_BUSY
     return True
 

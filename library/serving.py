@@ -15,7 +15,7 @@ from library.extensions import db, migrations_folder
 
 def load() -> Flask:
     """Build the application of `LIBRARY_ENV`; ends the process with status 1 where it would not be safe to serve."""
-    # What is built stays: to look through it for garbage, while it grows and ever after, is a fifth of the start.
+    # What is built stays: to look through it for garbage while it grows is a fifth of the start.
     gc.disable()
     try:
         app = create_app()
@@ -26,6 +26,7 @@ def load() -> Flask:
         sys.exit(f"library: {error}")
     finally:
         gc.enable()
+    # Nor is it looked through ever after.
     gc.freeze()
     return app
 

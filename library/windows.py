@@ -32,7 +32,8 @@ class Windows(Storage):
         """Count, in a window of `expiry` seconds if none is open: what was counted in it so far."""
         now = time.time()
         with self._lock:
-            if now >= self._sweep_at:
+            # The clock may have been set back.
+            if not 0 < self._sweep_at - now <= SWEPT:
                 self._sweep(now)
             count, end = self._windows.get(key, (0, now))
             if end <= now:
@@ -62,7 +63,8 @@ class Windows(Storage):
 
     def clear(self, key: str) -> None:
         """Forget a window."""
-        self._windows.pop(key, None)
+        with self._lock:
+            self._windows.pop(key, None)
 
     def _sweep(self, now: float) -> None:
         self._windows = {key: window for key, window in self._windows.items() if window[1] > now}

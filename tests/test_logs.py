@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from served import ROOT, Served
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from library.api.plumbing.logs import Lines
+from library.api.plumbing.logs import LONGEST, Lines
 from library.extensions import db
 from library.logs import told
 
@@ -149,12 +152,85 @@ def test_lines_of_a_moment_are_written_together_and_in_order():
     for bundle in range(2):
         for number in range(1000):
             log.add(f"line {bundle}.{number}")
-        end = time.monotonic() + 30
-        while "".join(stream.writes).count("\n") < 1000 * (bundle + 1) and time.monotonic() < end:
-            time.sleep(0.01)
+        assert until(lambda: "".join(stream.writes).count("\n") == 1000 * (bundle + 1))  # noqa: B023 - called here
     said = "".join(stream.writes)
     assert said.splitlines() == [f"line {bundle}.{number}" for bundle in range(2) for number in range(1000)]
     assert len(stream.writes) < 1000
+
+
+def until(holds, seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+    return holds()
+
+
+def test_a_log_that_could_not_be_written_once_goes_on():
+    class Full(Noted):
+        is_full = True
+
+        def write(self, text: str) -> None:
+            if self.is_full:
+                self.is_full = False
+                raise OSError(28, "No space left on device")
+            super().write(text)
+
+    stream = Full()
+    log = Lines(stream)
+    log.add("lost")
+    assert until(lambda: not stream.is_full)
+    log.add("told")
+    assert until(lambda: bool(stream.writes))
+    assert stream.writes == ["told\n"]
+
+
+def test_no_bundle_is_longer_than_a_pipe_keeps_whole():
+    stream = Noted()
+    log = Lines(stream)
+    lines = [str(number) * (number % 300 + 1) for number in range(1000)] + ["x" * 5000, "y"]
+    for line in lines:
+        log.add(line)
+    log.flush()
+    assert "".join(stream.writes).splitlines() == lines
+    assert all(len(text) <= LONGEST for text in stream.writes if "x" not in text)
+
+
+def test_a_process_ends_though_nobody_takes_its_lines_away():
+    program = """
+import sys, time
+from library.api.plumbing.logs import LONGEST, Lines
+
+log = Lines(sys.stderr)
+for number in range(5000):
+    log.add("x" * 100)
+time.sleep(0.5)
+"""
+    reader, writer = os.pipe()
+    try:
+        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=writer, timeout=60, check=False)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert ran.returncode in (0, -signal.SIGABRT)
+
+
+def test_a_process_that_was_forked_writes_its_own_lines(tmp_path):
+    program = """
+import os, sys
+from library.api.plumbing.logs import LONGEST, Lines
+
+log = Lines(sys.stderr)
+log.add("of the parent")
+if os.fork() == 0:
+    log.add("of the child")
+    log._end()
+    os._exit(0)
+os.wait()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert {"of the parent", "of the child"} == set(ran.stderr.splitlines())
 
 
 def test_what_was_said_just_now_is_written_when_it_is_flushed():

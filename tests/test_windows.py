@@ -60,6 +60,35 @@ def test_windows_that_have_ended_do_not_fill_the_memory(clock):
     assert counts._windows.keys() == {"stays", "new"}
 
 
+def test_a_clock_that_is_set_back_does_not_keep_what_has_ended(clock):
+    counts = Windows()
+    clock.pass_(-86_400)
+    for number in range(100):
+        counts.incr(f"gone {number}", 10)
+    clock.pass_(SWEPT)
+    counts.incr("new", 10)
+    assert counts._windows.keys() == {"new"}
+
+
+def test_windows_are_forgotten_while_others_are_swept():
+    counts = Windows()
+    keys = [str(number) for number in range(50_000)]
+    for key in keys:
+        counts.incr(key, 1000)
+
+    def sweep() -> None:
+        for _ in range(20):
+            counts._sweep_at = 0
+            counts.incr("0", 1000)
+
+    with ThreadPoolExecutor(2) as threads:
+        done = threads.submit(sweep)
+        for key in keys[1:]:
+            counts.clear(key)
+        done.result()
+    assert counts._windows.keys() == {"0"}
+
+
 def test_threads_lose_no_count():
     counts = Windows()
     with ThreadPoolExecutor(8) as threads:

@@ -31,7 +31,8 @@ class Sentence:
     def run(self, connection: Connection, values: dict[str, Any]) -> Any:
         """Run it with the values of its named parameters, in the transaction at hand: the driver's cursor.
 
-        What the driver raises is raised as SQLAlchemy has it, and who listens to the connection hears of it.
+        What the driver raises is raised as SQLAlchemy has it; where somebody listens to the connection, SQLAlchemy runs
+        it. Rows must be read to their end: see `row`.
         """
         made = self._made.get(connection.dialect.name)
         if made is None:
@@ -42,10 +43,10 @@ class Sentence:
             value = values[name]
             given[name] = process(value) if process is not None else value
         parameters: Any = given if order is None else tuple(map(given.__getitem__, order))
+        if connection.dispatch.before_cursor_execute or connection.dispatch.after_cursor_execute:
+            return connection.exec_driver_sql(sql, parameters)
         cursor = connection.connection.cursor()
         try:
-            for listen in connection.dispatch.before_cursor_execute:
-                listen(connection, cursor, sql, parameters, None, False)
             cursor.execute(sql, parameters)
         except connection.dialect.loaded_dbapi.Error as error:
             connection._handle_dbapi_exception(error, sql, parameters, cursor, None)

@@ -95,8 +95,8 @@ class FastPath:
             at = next(at for at, pair in enumerate(found.headers) if pair[0] == "Vary")
             found.headers[at] = "Vary", f"{found.headers[at][1]}, Origin"
             found.headers.extend(cors.opened(self._settings["CORS_ORIGINS"], environ.get("HTTP_ORIGIN")).items())
-        if self._settings["LOG_REQUESTS"]:
-            self._app.extensions["library_lines"].add(logs.line(request_id, "GET", read.path, found.status, started))
+        if self._lines is not None:
+            self._lines.add(logs.line(request_id, "GET", read.path, found.status, started))
         return found
 
     def _is_open(self, permission: str) -> bool:
@@ -125,6 +125,10 @@ class FastPath:
     @cached_property
     def _counters(self) -> limits.Counters:
         return self._app.extensions["library_counters"]
+
+    @cached_property
+    def _lines(self) -> logs.Lines | None:
+        return self._app.extensions.get("library_lines")
 
     @cached_property
     def _readers(self) -> Readers:

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from multiprocessing.util import Finalize
 from threading import Event, Lock, Thread
 from typing import Any
@@ -15,8 +16,10 @@ from library.logs import Discreet
 
 DISCREET = Discreet()
 METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
-# Seconds that a line waits for others.
-PAUSE = 0.1
+# Seconds that a line waits for others, and that a process which ends waits for its last lines.
+PAUSE, LAST_WORDS = 0.1, 1
+# Characters of a bundle: into no more of them does a pipe let the lines of other workers come.
+LONGEST = 4096
 # Where nobody takes the lines away, the oldest of more than these go.
 MOST = 100_000
 
@@ -33,41 +36,57 @@ class Lines:
     def add(self, line: str) -> None:
         """Take a line; it waits for nobody."""
         self._lines.append(line)
-        if not self._is_wanted.is_set():
+        if not self._is_wanted.is_set() or self._process != os.getpid():
             self._wake()
 
     def flush(self) -> None:
         """Write what was said so far."""
         with self._writes:
-            lines = []
-            while self._lines:
-                lines.append(self._lines.popleft())
-            if lines:
-                self._stream.write("\n".join([*lines, ""]))
+            while bundle := self._bundle():
+                self._stream.write("\n".join([*bundle, ""]))
                 self._stream.flush()
+
+    def _bundle(self) -> list[str]:
+        bundle: list[str] = []
+        room = LONGEST
+        while self._lines and (not bundle or len(self._lines[0]) < room):
+            bundle.append(self._lines.popleft())
+            room -= len(bundle[-1]) + 1
+        return bundle
 
     def _wake(self) -> None:
         with self._begins:
-            # A process that was forked has none of its threads.
             if self._process != os.getpid():
-                self._process = os.getpid()
+                # A process that was forked has none of its threads, and locks as they stood.
+                self._is_wanted, self._writes = Event(), Lock()
                 Thread(target=self._write, name="log", daemon=True).start()
-                # Before the process ends, also one that a server has started.
-                Finalize(None, self.flush, exitpriority=0)
+                # Called too where a server has started the process.
+                Finalize(None, self._end, exitpriority=0)
+                self._process = os.getpid()
         self._is_wanted.set()
 
     def _write(self) -> None:
         while self._is_wanted.wait():
             time.sleep(PAUSE)
             self._is_wanted.clear()
-            self.flush()
+            # What cannot be written is lost, and what comes later may not be.
+            with suppress(Exception):
+                self.flush()
+
+    def _end(self) -> None:
+        """Wait until all is written, but not for a reader that takes nothing."""
+        end = time.monotonic() + LAST_WORDS
+        self._is_wanted.set()
+        while (self._lines or self._writes.locked()) and time.monotonic() < end:
+            time.sleep(PAUSE / 10)
 
 
 def init_app(app: Flask) -> None:
     """Write a line for every answer, where the setting says so."""
     # Flask's own, which logs what goes wrong while an error is answered.
     app.logger.addFilter(DISCREET)
-    if not app.config["LOG_REQUESTS"]:
+    # Whoever starts a process may leave it without a standard error.
+    if not app.config["LOG_REQUESTS"] or sys.stderr is None:
         return
     app.extensions["library_lines"] = Lines(sys.stderr)
     app.after_request(_write)
