@@ -67,5 +67,8 @@ class Sentence:
 
 
 def connection_of(session: Session) -> Connection:
-    """The connection of the transaction at hand: to ask the session for it costs as much as some statements."""
+    """The connection of the transaction at hand: to ask the session for it costs as much as some statements.
+
+    SQLAlchemy begins a savepoint with the first statement it is given itself: before that, none of ours belongs to it.
+    """
     return session.info.get(CONNECTION) or session.connection()
