@@ -5,32 +5,24 @@ into the tables that the migrations made, past the ORM, and through their trigge
 """
 
 import json
-import random
-from bisect import bisect
-from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
-from itertools import accumulate, islice
+from collections.abc import Iterable
+from datetime import date, timedelta
+from itertools import islice
 from typing import Any, cast
 
 import flask_migrate
 from flask import Flask
 from sqlalchemy import Connection, Engine, Table, create_engine, text
 
+from bench.catalogue import OPENED, Catalogue, moment
 from library import create_app, models
-from library.exchange import numbers
 from library.extensions import db
-from library.rules import catalogue, words
+from library.rules import words
 
-SEED = 1876
 SECRET = "7c1e0b52d4f94a6c8b3f9a2d61e875f0"
-# Each of at most so many words stands in the titles of so many books, however many books there are.
-RARE_WORDS, HITS = 500, 100
-# In every tenth title.
-COMMON_WORD = "harbour"
 COPIES_OF_A_BOOK, BRANCHES = 2, 3
 READERS, DESKS, BORROWERS = 500, 32, 96
 BATCH = 5000
-OPENED = datetime(2020, 1, 6, 9, 0, 0, 1, UTC)
 Rows = Iterable[dict[str, Any]]
 Filling = Iterable[tuple[type[models.Base], Rows]]
 
@@ -106,11 +98,11 @@ def finish(connection: Connection) -> None:
 
 def tables(books: int) -> Filling:
     """Every table with its rows, in the order in which they may be written."""
-    catalogue_of = Catalogue(books)
+    catalogue = Catalogue(books)
     yield from house()
-    yield models.Author, (_heading(key, name, dates="1900-1980") for key, name in enumerate(catalogue_of.authors, 1))
-    yield models.Subject, (_heading(key, name) for key, name in enumerate(catalogue_of.subjects, 1))
-    records = catalogue_of.records()
+    yield models.Author, (_heading(key, name, dates="1900-1980") for key, name in enumerate(catalogue.authors, 1))
+    yield models.Subject, (_heading(key, name) for key, name in enumerate(catalogue.subjects, 1))
+    records = catalogue.records()
     while batch := list(islice(records, BATCH)):
         for at, table in enumerate((models.Book, models.Contribution, models.BookSubject, models.Identifier)):
             yield table, (row for record in batch for row in record[at])
@@ -118,122 +110,8 @@ def tables(books: int) -> Filling:
     yield from _holdings(books)
 
 
-def vocabulary(size: int = 5000) -> list[str]:
-    """Words that nobody has read before, the same every time."""
-    chance = random.Random(SEED)
-    onsets = ["b", "br", "d", "f", "g", "gr", "k", "l", "m", "n", "p", "pl", "r", "s", "st", "t", "tr", "v"]
-    found: dict[str, None] = {}
-    while len(found) < size:
-        syllables = (
-            chance.choice(onsets) + chance.choice("aeiou") + chance.choice(["", "n", "r", "s", "l"])
-            for _ in range(chance.randint(2, 3))
-        )
-        found["".join(syllables)] = None
-    return list(found)
-
-
-def rare_words(books: int) -> list[str]:
-    """The words that stand in a hundred titles each of so many books; no other word begins so."""
-    many = min(RARE_WORDS, max(1, books // HITS))
-    return [f"q{chr(97 + number // 25)}x{chr(97 + number % 25)}z" for number in range(many)]
-
-
 def _heading(number: int, name: str, **more: Any) -> dict[str, Any]:
     return {"id": number, "name": name, "name_key": words.sort_key(name, length=500), **more}
-
-
-def _links(book_id: int, keys: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What links a book to each of at most three others, in their order."""
-    for position, key in enumerate(keys, 1):
-        yield key, {"id": book_id * 3 + position, "book_id": book_id, "position": position}
-
-
-# As the rule has them (library/rules/catalogue.py), before the year.
-INDEXED = ("title", "subtitle", "series", "publisher", "year_text")
-
-
-class Catalogue:
-    """The books: each is drawn by a chance of its own number, so that any of them can be made alone."""
-
-    def __init__(self, books: int) -> None:
-        self.books, self.vocabulary, self.rare = books, vocabulary(), rare_words(books)
-        self.authors = self._names("{}, {} {}.", max(50, books // 4))
-        self.subjects = self._names("{} -- {} {}", min(20_000, max(50, books // 20)))
-        # As in any language, few words are common and many are rare.
-        self.weights = list(accumulate(1 / rank for rank in range(5, len(self.vocabulary) + 5)))
-
-    def _names(self, form: str, many: int) -> list[str]:
-        """Two words and a number, which tells namesakes apart."""
-        chance = random.Random(SEED)
-        pairs = ((word.capitalize() for word in chance.sample(self.vocabulary, 2)) for _ in range(many))
-        return [form.format(*pair, number) for number, pair in enumerate(pairs, 1)]
-
-    def records(self) -> Iterator[tuple[list[dict[str, Any]], ...]]:
-        """The rows of each book: its own, its contributions, its subjects and its identifiers."""
-        for number in range(1, self.books + 1):
-            chance = random.Random(SEED * number)
-            book, isbn = self.book(number, chance), _isbn(number)
-            by = dict.fromkeys(chance.randrange(len(self.authors)) for _ in range(chance.choice((1, 1, 1, 2, 3))))
-            about = dict.fromkeys(chance.randrange(len(self.subjects)) for _ in range(chance.choice((1, 2, 2, 3))))
-            book["title_key"] = words.sort_key(book["title"])
-            book["words"] = catalogue.indexed_words(
-                (*(book[name] for name in INDEXED), str(book["year"])),
-                (self.authors[key] for key in by),
-                (self.subjects[key] for key in about),
-                (numbers.spellings("isbn", isbn),),
-            )
-            yield (
-                [book],
-                [link | {"author_id": key + 1, "role": "author"} for key, link in _links(number, by)],
-                [link | {"subject_id": key + 1} for key, link in _links(number, about)],
-                [{"id": number, "book_id": number, "scheme": "isbn", "value": isbn, "position": 1}],
-            )
-
-    def book(self, number: int, chance: random.Random) -> dict[str, Any]:
-        """The book of that number, without its words."""
-        year, made = chance.randint(1900, 2025), _moment(OPENED + timedelta(seconds=number * 60))
-        return {
-            "id": number,
-            "material_type": "book",
-            "title": self._title(number, chance).capitalize(),
-            "subtitle": self._words(chance, 4) if number % 5 < 2 else None,
-            "publisher": f"{self.vocabulary[chance.randrange(500)].capitalize()} Press",
-            "year": year,
-            "year_text": f"c{year}",
-            "edition": "2nd ed." if number % 7 == 0 else None,
-            "language": chance.choice(("eng", "eng", "eng", "ger", "fre", "spa")),
-            "pages": chance.randint(40, 900),
-            "series": f"{self._words(chance, 2)} ; {chance.randint(1, 90)}" if number % 6 == 0 else None,
-            "description": self._words(chance, 25) if number % 3 == 0 else None,
-            "control_number": f"b{number:08d}",
-            "created_at": made,
-            "updated_at": made,
-        }
-
-    def _title(self, number: int, chance: random.Random) -> str:
-        title = self._words(chance, chance.randint(3, 7)).split()
-        at = number % max(1, self.books // HITS)
-        if at < len(self.rare):
-            # Never the first word: a title that begins so would stand before the others.
-            title.insert(2, self.rare[at])
-        if number % 10 == 0:
-            title.insert(1, COMMON_WORD)
-        return " ".join(title)
-
-    def _words(self, chance: random.Random, count: int) -> str:
-        total, weights = self.weights[-1], self.weights
-        return " ".join(self.vocabulary[bisect(weights, chance.random() * total)] for _ in range(count))
-
-
-def _isbn(number: int) -> str:
-    digits = f"978{number:09d}"
-    total = sum(int(digit) * (3 if at % 2 else 1) for at, digit in enumerate(digits))
-    return f"{digits}{-total % 10}"
-
-
-def _moment(moment: datetime) -> str:
-    """A moment of UTC, as both databases read it; never a whole second, so that all peers write six digits."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond or 1:06d}"
 
 
 def _numbered(rows: Rows) -> Rows:
@@ -276,14 +154,14 @@ def _policy(kind: str, branch_id: int | None, item_type_id: int | None, value: A
 def people(patrons: int) -> Filling:
     """Readers and librarians who are signed in, those who borrow, those who may not, and further patrons."""
     yield models.User, (_user(key) for key in range(1, FIRST_PATRON + max(patrons, BRANCHES * 100)))
-    opened = {"refresh_jti": "", "started_at": _moment(OPENED), "rotated_at": _moment(OPENED), "client": "bench"}
+    opened = {"refresh_jti": "", "started_at": moment(OPENED), "rotated_at": moment(OPENED), "client": "bench"}
     opened["expires_at"] = "2099-01-01 00:00:00.000001"
     yield models.UserSession, _numbered(opened | {"user_id": key} for key in range(1, FIRST_BORROWER))
-    block = {"user_id": BLOCKED, "scope": "all", "reason": "Owes a book.", "created_at": _moment(OPENED)}
+    block = {"user_id": BLOCKED, "scope": "all", "reason": "Owes a book.", "created_at": moment(OPENED)}
     yield models.PatronBlock, _numbered([block])
     # A little debt, and one above what is allowed.
     owed = dict.fromkeys(range(FIRST_BORROWER, FIRST_BORROWER + BORROWERS, 2), 120) | {INDEBTED: 5000}
-    charge = {"kind": "charge", "reason": "manual", "made_at": _moment(OPENED)}
+    charge = {"kind": "charge", "reason": "manual", "made_at": moment(OPENED)}
     yield models.AccountEntry, _numbered(charge | {"patron_id": user, "amount_cents": owed[user]} for user in owed)
 
 
@@ -313,7 +191,7 @@ def _user(key: int) -> dict[str, Any]:
         "patron_category_id": 1,
         "home_branch_id": 1 if key < FIRST_PATRON else 1 + key % BRANCHES,
         "words": words.index_words([name, f"Given{key}", f"Family{key % 997}", card(key)]),
-        "created_at": _moment(OPENED + timedelta(minutes=key)),
+        "created_at": moment(OPENED + timedelta(minutes=key)),
     }
 
 
@@ -343,11 +221,11 @@ def _holdings(books: int) -> Filling:
     yield models.Copy, (_copy(key, books, key in lent) for key in range(1, copies + 1))
     borrowers += [FIRST_PATRON + copy % patrons for copy in lent[len(borrowers) :]]
     out = {"branch_id": 1, "time_zone": "Europe/Berlin", "due_at": "2098-06-01 21:59:59.000000", "renewals": 0}
-    out |= {"due_on": "2098-06-01", "due_steps": "[]", "fine_pauses": "[]", "checked_out_at": _moment(OPENED)}
+    out |= {"due_on": "2098-06-01", "due_steps": "[]", "fine_pauses": "[]", "checked_out_at": moment(OPENED)}
     pairs = zip(lent, borrowers, strict=False)
     yield models.Loan, _numbered(out | {"copy_id": copy, "patron_id": patron} for copy, patron in pairs)
     hold = {"pickup_branch_id": 1, "state": "queued", "sort_key": 1024, "placed_on": "2020-01-06"}
-    hold["placed_at"] = _moment(OPENED)
+    hold["placed_at"] = moment(OPENED)
     wanted = range(books, books - max(1, books // 200), -1)
     yield models.Hold, _numbered(hold | {"patron_id": FIRST_PATRON + key % patrons, "book_id": key} for key in wanted)
 
@@ -364,5 +242,5 @@ def _copy(key: int, books: int, is_lent: bool) -> dict[str, Any]:
         "place": "on_loan" if is_lent else "available",
         "shelf_mark": f"{key % 1000:03d} FAM",
         "price_cents": 1500 + key % 3000,
-        "created_at": _moment(OPENED + timedelta(minutes=key)),
+        "created_at": moment(OPENED + timedelta(minutes=key)),
     }

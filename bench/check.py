@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bench import build, load
+from bench import build, catalogue, load
 from bench.servers import Server
 from library.config import Default
 from library.rules import words
@@ -35,7 +35,7 @@ def answers_alike(servers: list[Server], books: int, url: str) -> int:
         expected, searched = _shown(first, *call), SEARCHED.search(call[1])
         for peer in peers:
             # Of words that the runs do not look for, LIKE knows less.
-            if not (peer.kind.is_tutorial and searched and searched[1].lower() not in build.rare_words(books)):
+            if not (peer.kind.is_tutorial and searched and searched[1].lower() not in catalogue.rare_words(books)):
                 _compare(peer, f"{call[0]} {call[1]}", expected, _shown(peer, *call))
                 compared += 1
     expected = _at_the_desk(first, url)
@@ -63,11 +63,11 @@ def _reads(books: int) -> Iterator[Call]:
         yield "GET", f"/books?page={page}&page_size={load.SIZE}", None, ""
     for key in (1, 7, 210, books, books + 1):
         yield "GET", f"/books/{key}", None, ""
-    rare = build.rare_words(books)
-    for q in (f"{build.COMMON_WORD} {rare[-1]}", *_phrases(books), "nosuchword"):
+    rare = catalogue.rare_words(books)
+    for q in (f"{catalogue.COMMON_WORD} {rare[-1]}", *_phrases(books), "nosuchword"):
         yield "GET", f"/books?q={q.replace(' ', '+')}&page_size={load.SIZE}", None, ""
     for task in load.reads(books):
-        for _, method, path, bearer, _ in random.Random(build.SEED).sample(task.lines, DRAWN):
+        for _, method, path, bearer, _ in random.Random(catalogue.SEED).sample(task.lines, DRAWN):
             yield method, path, None, bearer
     for bearer in ("not.a.token", ""):
         yield "GET", "/users/me", None, bearer
@@ -80,9 +80,9 @@ def _reads(books: int) -> Iterator[Call]:
 
 def _phrases(books: int) -> Iterator[str]:
     """Beginnings and words of titles, names and subjects of the first books: what is ranked by where it stands."""
-    catalogue = build.Catalogue(books)
-    yield words.sort_key(catalogue.authors[0])
-    title = catalogue.book(3, random.Random(build.SEED * 3))["title"]
+    drawn = catalogue.Catalogue(books)
+    yield words.sort_key(drawn.authors[0])
+    title = drawn.book(3, random.Random(catalogue.SEED * 3))["title"]
     yield title
     yield " ".join(title.split()[:2])
     yield " ".join(title.split()[1:])

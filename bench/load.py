@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 
-from bench import build
+from bench import build, catalogue
 from bench.servers import Server
 
 SCRIPT = Path(__file__).parent / "wrk.lua"
@@ -72,7 +72,7 @@ def get(path: str, bearer: str = "") -> Line:
 
 def searches(words: Sequence[str], most: int = PAGES_FOUND) -> list[Line]:
     """Searches for words that are drawn, and pages of what is found; hardly two are spelt alike."""
-    chance = random.Random(build.SEED)
+    chance = random.Random(catalogue.SEED)
     drawn = ((_in_some_case(chance.choice(words), chance), chance.randint(1, most)) for _ in range(LINES))
     return [get(f"/books?q={word}&page={page}&page_size={SIZE}") for word, page in drawn]
 
@@ -83,12 +83,12 @@ def _in_some_case(word: str, chance: random.Random) -> str:
 
 def reads(books: int, words: Sequence[str] = ()) -> Iterator[Task]:
     """The tasks that change nothing; whatever is asked for is drawn with a fixed seed."""
-    chance = random.Random(build.SEED)
+    chance = random.Random(catalogue.SEED)
     pages, readers = min(PAGES, books // SIZE), [token(key, "patron") for key in range(1, build.READERS + 1)]
     drawn = (chance.randint(1, pages) for _ in range(LINES))
     yield Task("list of 20", [get(f"/books?page={page}&page_size={SIZE}") for page in drawn])
     yield Task("one book", [get(f"/books/{chance.randint(1, books)}") for _ in range(LINES)])
-    yield Task("search", searches(words, 1) if words else searches(build.rare_words(books)))
+    yield Task("search", searches(words, 1) if words else searches(catalogue.rare_words(books)))
     yield Task("me", [get("/users/me", chance.choice(readers)) for _ in range(LINES)])
 
 

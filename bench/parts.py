@@ -4,7 +4,7 @@ import gzip
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import product
@@ -14,14 +14,14 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bench import build, check, layers, load
+from bench import build, catalogue, check, layers, load
 from bench.databases import Books, PostgreSQL, SQLite
 from bench.load import Figures, Settle, Task
-from bench.servers import CACHED, FLOOR, OURS, OURS_ON, TUNED, Server, command, fastapi, kinds, serving
+from bench.servers import CACHED, FLOOR, OURS, OURS_ON, Server, command, fastapi, kinds, serving
+from bench.tables import figures, head, ratios, row
 from library.api.plumbing import cursors
 from library.api.plumbing.asking import asked_here
 
-Cells = Mapping[str, Mapping[str, Figures]]
 # Looks after a round until all is taken back.
 PATIENCE = 40
 DESKS = (1, 2, 4, 8, 16, 32)
@@ -104,55 +104,15 @@ def _take_back(server: Server) -> None:
     raise SystemExit(f"{server.kind.name} does not take back {', '.join(barcodes)}\n{server.logged()[-2000:]}")
 
 
-def ratios(what: str, measured: Cells, better: Callable[[Figures], float]) -> Iterator[str]:
-    """The library over the others: more than 1 is more than they do."""
-    yield from (f"Ratios of {what}", "", *_head("", *measured))
-    rows = [
-        ("times FastAPI", OURS.name, "FastAPI"),
-        ("times FastAPI, everything on", OURS_ON.name, "FastAPI"),
-        ("times FastAPI, tuned", OURS.name, TUNED.name),
-        ("share of the floor", OURS.name, FLOOR.name),
-        ("share of the floor, everything on", OURS_ON.name, FLOOR.name),
-        ("times Flask, as in guides", OURS.name, "Flask, as in guides"),
-        ("the floor, times FastAPI", FLOOR.name, "FastAPI"),
-    ]
-    for title, ours, other in rows:
-        cells = [
-            f"{better(of[ours]) / better(of[other]):.2f}" if ours in of and other in of else "–"
-            for of in measured.values()
-        ]
-        yield _row(title, *cells)
-    yield ""
-
-
-def figures(measured: Cells) -> Iterator[str]:
-    """What each server came to."""
-    yield from _head("task", "server", "requests/s", "p50, ms", "p99, ms", "processor, µs a request")
-    for task, of in measured.items():
-        for name, one in of.items():
-            yield _row(
-                task, name, f"{one.per_second:,.0f}", f"{one.p50:.2f}", f"{one.p99:.2f}", f"{one.processor:,.0f}"
-            )
-    yield ""
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _head(*cells: str) -> Iterator[str]:
-    yield from (_row(*cells), _row(*["---"] * len(cells)))
-
-
 def where_time_goes(run: Run, books: int) -> Iterator[str]:
     """The processor time of a call of the library, by layer, as it ships but for kept pages."""
     with run.database.filled(books) as url:
         asked = [(task, 1) for task in load.reads(books)] + [(load.desk(1), 2)]
         measured = {task.name: layers.layers(url, task.lines, calls) for task, calls in asked}
     yield from (f"### {run.database.name}, {books:,} books, where the time of the library goes", "")
-    yield from _head("µs of processor time", *measured)
+    yield from head("µs of processor time", *measured)
     for layer in next(iter(measured.values())):
-        yield _row(layer, *(f"{of[layer]:,.0f}" for of in measured.values()))
+        yield row(layer, *(f"{of[layer]:,.0f}" for of in measured.values()))
     yield from ("", "In one process, without a server; check-out + return is both calls.")
     yield f"So many calls, or pairs of them, were measured: {layers.PROFILED}; and as many profiled."
 
@@ -162,10 +122,10 @@ def storm(run: Run, books: int) -> Iterator[str]:
     with run.database.filled(books) as url, serving([OURS_ON, fastapi(url), FLOOR], url, run.folder) as servers:
         measured = {str(desks): run.figures(servers, load.desk(desks, True)) for desks in DESKS}
     yield from (f"### {run.database.name}, {books:,} books, a storm at the desks", "")
-    yield from _head("desks", "server", "done/s", "p50, ms", "p99, ms", "turned away, %")
+    yield from head("desks", "server", "done/s", "p50, ms", "p99, ms", "turned away, %")
     for desks, of in measured.items():
         for name, one in of.items():
-            yield _row(desks, name, f"{one.per_second:,.0f}", f"{one.p50:.2f}", f"{one.p99:.2f}", f"{one.refused:.2f}")
+            yield row(desks, name, f"{one.per_second:,.0f}", f"{one.p50:.2f}", f"{one.p99:.2f}", f"{one.refused:.2f}")
     yield from (
         "",
         "Half of what is asked lends a copy, half takes it back; each desk waits for its answer. Turned away:",
@@ -184,10 +144,10 @@ def web_servers(run: Run, books: int) -> Iterator[str]:
         tasks = [task for task in load.reads(books) if task.name in ("list of 20", "me")]
         measured = {task.name: run.figures(servers, task) for task in [*tasks, load.desk()]}
     yield from (f"### {run.database.name}, {books:,} books, web servers", "")
-    yield from _head("requests/s, processor in µs a request, workers × threads", *measured)
+    yield from head("requests/s, processor in µs a request, workers × threads", *measured)
     for kind in chosen:
         cells = (of[kind.name] for of in measured.values())
-        yield _row(kind.name, *(f"{one.per_second:,.0f}/s, {one.processor:,.0f} µs" for one in cells))
+        yield row(kind.name, *(f"{one.per_second:,.0f}/s, {one.processor:,.0f} µs" for one in cells))
     yield from ("", run.how)
 
 
@@ -205,10 +165,10 @@ def growth(run: Run, many: Sequence[Books]) -> Iterator[str]:
         measured = {name: run.in_turn(turns) for name, turns in asked.items()}
     yield from (f"### {run.database.name}, growth", "")
     made = [title for title, books in zip(titles, many, strict=True) if isinstance(books, int)]
-    yield from _head("median answer, ms", *titles, "last to first, of those made")
+    yield from head("median answer, ms", *titles, "last to first, of those made")
     for name, of in measured.items():
         times = [f"{of[title].p50:.3f}" if title in of else "–" for title in titles]
-        yield _row(name, *times, f"{of[made[-1]].p50 / of[made[0]].p50:.2f}")
+        yield row(name, *times, f"{of[made[-1]].p50 / of[made[0]].p50:.2f}")
     yield from ("", f"One worker, one connection. {run.how}")
 
 
@@ -217,7 +177,7 @@ def _alone(books: Books, url: str) -> Iterator[Task]:
     ids, found = _looked_at(books, url)
     for task in load.reads(len(ids), found):
         yield Task(task.name, task.lines, 1, 1)
-    chance = random.Random(build.SEED)
+    chance = random.Random(catalogue.SEED)
     for share in (0, 50, 99):
         # A hundred places around that depth.
         depth = len(ids) * share // 100
@@ -225,7 +185,7 @@ def _alone(books: Books, url: str) -> Iterator[Task]:
         lines = [load.get(f"/books?cursor={cursor}&page_size={load.SIZE}") for cursor in _cursors(url, places)]
         yield Task(f"cursor, {share} % deep", lines, 1, 1)
     if isinstance(books, int):
-        yield Task("search, a word in every tenth title", load.searches([build.COMMON_WORD]), 1, 1)
+        yield Task("search, a word in every tenth title", load.searches([catalogue.COMMON_WORD]), 1, 1)
 
 
 def _looked_at(books: Books, url: str) -> tuple[Sequence[int], list[str]]:
@@ -236,7 +196,7 @@ def _looked_at(books: Books, url: str) -> tuple[Sequence[int], list[str]]:
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT id, title_key FROM books ORDER BY id")).all()
     engine.dispose()
-    drawn = random.Random(build.SEED).sample(rows, min(build.RARE_WORDS, len(rows)))
+    drawn = random.Random(catalogue.SEED).sample(rows, min(catalogue.RARE_WORDS, len(rows)))
     return [row.id for row in rows], sorted({max(row.title_key.split(), key=len) for row in drawn if row.title_key})
 
 
@@ -250,7 +210,7 @@ def _cursors(url: str, book_ids: Sequence[int]) -> list[str]:
 def imported(run: Run, file: Path) -> Iterator[str]:
     """A file of records in, and out again, by the commands; a tenth of it first, to see whether memory grows."""
     yield from (f"### {run.database.name}, {file.name} in and out", "")
-    yield from _head("", "records", "records/s", "processor, records/s a core", "memory, MB")
+    yield from head("", "records", "records/s", "processor, records/s a core", "memory, MB")
     given = run.folder / "out.mrc"
     for part in (_tenth(file, run.folder), file):
         with run.database.empty() as url:
@@ -259,7 +219,7 @@ def imported(run: Run, file: Path) -> Iterator[str]:
                 line = ["-m", "flask", "--app", "library", "catalogue", name, str(path)]
                 seconds, processor, memory, _ = command(url, run.folder, line)
                 books = _count(url)
-                yield _row(name, f"{books:,}", f"{books / seconds:,.0f}", f"{books / processor:,.0f}", f"{memory:,.0f}")
+                yield row(name, f"{books:,}", f"{books / seconds:,.0f}", f"{books / processor:,.0f}", f"{memory:,.0f}")
     yield from ("", "Each once; what PostgreSQL itself uses is not in it.")
 
 
@@ -301,7 +261,7 @@ def start(run: Run, books: int) -> Iterator[str]:
                 times = (server.started_in, server.processor_seconds())
             found.setdefault(f"{kind.name}, to the first answer", []).append(times)
     yield from (f"### {run.database.name}, start", "")
-    yield from _head("", "seconds", "seconds of processor time")
+    yield from head("", "seconds", "seconds of processor time")
     for name, times_of in found.items():
-        yield _row(name, *(f"{median(column):.2f}" for column in zip(*times_of, strict=True)))
+        yield row(name, *(f"{median(column):.2f}" for column in zip(*times_of, strict=True)))
     yield from ("", f"Medians of {run.rounds}, in turn, with one worker.")

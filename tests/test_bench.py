@@ -23,7 +23,7 @@ testclient = pytest.importorskip("starlette.testclient", reason="the extra `benc
 sys.path.insert(0, str(ROOT))
 
 from bench import __main__ as bench  # noqa: E402
-from bench import build, check, layers, load, parts, servers  # noqa: E402
+from bench import build, check, layers, load, parts, servers, tables  # noqa: E402
 
 BOOKS = 400
 
@@ -178,5 +178,5 @@ def test_more_than_one_is_better_than_the_others() -> None:
         return load.Figures(per_second, 1, 2, processor, 0)
 
     measured = {"list": {"library, bare": figures(300, 10), "FastAPI": figures(100, 40)}}
-    assert "| times FastAPI | 3.00 |" in parts.ratios("", measured, lambda one: one.per_second)
-    assert "| times FastAPI | 4.00 |" in parts.ratios("", measured, lambda one: 1 / one.processor)
+    assert "| times FastAPI | 3.00 |" in tables.ratios("", measured, lambda one: one.per_second)
+    assert "| times FastAPI | 4.00 |" in tables.ratios("", measured, lambda one: 1 / one.processor)

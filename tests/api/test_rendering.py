@@ -18,10 +18,12 @@ from walking_lists import lists, operations, walk, words_of
 from library.api.plumbing import finding, prepared
 from library.api.plumbing.errors import Problem
 from library.api.plumbing.rendering import Shown, dump_json
-from library.api.plumbing.sql_json import NotInSql, Rendering, rendering_of
+from library.api.plumbing.sql_json import Rendering, rendering_of
 from library.database import transaction
 from library.extensions import db
 from library.models import Author, IdentifierScheme, Role, User
+
+from .test_sql_json import why_not
 
 # The answers whose rows the database renders.
 RENDERED = (
@@ -96,14 +98,6 @@ def shown(app: Flask) -> Iterator[Shown]:
 
 def schemas_of(app: Flask) -> dict[str, ma.Schema]:
     return {type(shape.schema).__name__: shape.schema for shape in shown(app)}
-
-
-def why_not(schema: ma.Schema) -> str | None:
-    try:
-        rendering_of(schema)
-    except NotInSql as reason:
-        return str(reason)
-    return None
 
 
 def test_what_is_dumped_in_python_and_why(shared_app):
