@@ -43,8 +43,19 @@ class Lines:
         """Write what was said so far."""
         with self._writes:
             while bundle := self._bundle():
-                self._stream.write("\n".join([*bundle, ""]))
-                self._stream.flush()
+                self._send("\n".join([*bundle, ""]))
+
+    def _send(self, text: str) -> None:
+        # Past the stream where it is a file: who waits in there keeps the process from ending.
+        try:
+            file = self._stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+            return
+        sent = text.encode()
+        while sent:
+            sent = sent[os.write(file, sent) :]
 
     def _bundle(self) -> list[str]:
         bundle: list[str] = []
